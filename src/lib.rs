@@ -1,0 +1,31 @@
+//! Farebox puts a price on HTTP routes.
+//!
+//! It is a reverse proxy that stands in front of backends nobody changes. Rules in one TOML file say what each
+//! route costs; a priced route is answered `402 Payment Required` with x402 terms (version 1 and version 2 at
+//! once), and opened when a payment has been verified and settled through a facilitator and written to the ledger.
+//!
+//! # What holds
+//!
+//! Nobody pays twice, nobody pays for nothing, nobody rides free. A payment is durable in the [`ledger`] before its
+//! settlement is asked for, and settled there before the client sees the response. An outcome that nobody knows is
+//! answered so that the client sends the same payment again, never with new terms.
+//!
+//! # The life of a request
+//!
+//! [`proxy`] hands a request's facts to [`gate::Gate::decide`], which makes the path canonical and finds the
+//! [`route`]. A free route is forwarded. A priced one without a payment gets the route's challenge, rendered ahead of
+//! time by [`x402::challenge`]. A pass or a payment whose window ([`access`]) is open is forwarded; a new payment is
+//! matched to an offer, checked locally ([`evm`]), reserved in the ledger, and settled by a [`facilitator`] before,
+//! while or after the upstream answers, as the route says.
+//!
+//! # The house
+//!
+//! Imports point downwards only, in this order: `cli`, `proxy`, `admin`, `gate`, `access`, `ledger`, `facilitator`,
+//! `config`, `route`, `evm`, `x402`, `money`. `telemetry` imports none of them and may be imported by all. Only
+//! `proxy` knows Pingora.
+
+#![deny(missing_docs)]
+// What a client, a facilitator or a file sends must not be able to reach a panic. Tests may (clippy.toml).
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+pub mod money;
