@@ -29,3 +29,4 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod money;
+pub mod telemetry;

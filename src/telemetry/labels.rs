@@ -1,0 +1,190 @@
+//! What may stand in a metric's label: closed sets, so that no client can make a new time series.
+//!
+//! Names of routes, upstreams and facilitators, networks and assets come from the config file; everything else is
+//! an enum of this file, or a `&'static str` from another room's enum.
+
+/// A closed set of label values.
+pub trait Label: Copy + 'static {
+    /// Every value, in the order of [`Label::index`].
+    const ALL: &'static [Self];
+
+    /// The value as it is exported.
+    fn label(self) -> &'static str;
+
+    /// Its place in [`Label::ALL`].
+    fn index(self) -> usize;
+}
+
+macro_rules! labels {
+    ($(#[$about:meta])* pub enum $name:ident { $($(#[$means:meta])* $variant:ident => $label:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$means])* $variant,)+
+        }
+
+        impl Label for $name {
+            const ALL: &'static [Self] = &[$($name::$variant,)+];
+
+            fn label(self) -> &'static str {
+                match self {
+                    $($name::$variant => $label,)+
+                }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+labels! {
+    /// How a request ended; each request has exactly one.
+    pub enum Outcome {
+        /// Forwarded free of charge.
+        Free => "free",
+        /// Came without a payment and was answered 402 with the route's terms.
+        Challenge => "challenge",
+        /// Settled, and forwarded.
+        Paid => "paid",
+        /// Forwarded inside a window: by a pass, or by a payment that had been settled before.
+        Window => "window",
+        /// Forwarded on a payment that was settled earlier but never delivered.
+        Redelivered => "redelivered",
+        /// Came with a good payment, but the upstream answered with an error and nothing was charged.
+        Released => "released",
+        /// The payment was refused: 402 with the terms again.
+        Refused => "refused",
+        /// The payment header could not be read: 400.
+        Malformed => "malformed",
+        /// A CORS preflight that was answered here.
+        Preflight => "preflight",
+        /// No route matches: 404.
+        Unmatched => "unmatched",
+        /// The request target has no canonical form: 400.
+        BadTarget => "bad_target",
+        /// The settlement's outcome is unknown, or another request still holds the payment: 503, send the same again.
+        Pending => "pending",
+        /// The ledger or every facilitator is unavailable: 503, nothing was charged.
+        Unavailable => "unavailable",
+        /// The upstream gave no answer, or broke off before its head: 502 or 504.
+        UpstreamError => "upstream_error",
+        /// The client hung up before it could be answered.
+        ClientGone => "client_gone",
+        /// A fault of the gateway itself: 500.
+        InternalError => "internal_error",
+    }
+}
+
+labels! {
+    /// A route's settle mode.
+    pub enum Mode {
+        /// After the upstream's head, if it is a success.
+        OnSuccess => "on-success",
+        /// Before the request is forwarded.
+        Before => "before",
+        /// While the request is forwarded.
+        Overlap => "overlap",
+    }
+}
+
+labels! {
+    /// What became of a call to settle.
+    pub enum SettlementOutcome {
+        /// The money moved.
+        Settled => "settled",
+        /// It certainly did not.
+        Refused => "refused",
+        /// Nobody knows.
+        Unknown => "unknown",
+        /// No facilitator could be reached: nothing was asked.
+        NotSent => "not_sent",
+    }
+}
+
+labels! {
+    /// What opened a window.
+    pub enum WindowHit {
+        /// A pass.
+        Pass => "pass",
+        /// The payment itself, sent again.
+        Payment => "payment",
+        /// A settled payment that had not been delivered.
+        Redelivery => "redelivery",
+    }
+}
+
+labels! {
+    /// What a facilitator was asked for.
+    pub enum Operation {
+        /// `POST /verify`.
+        Verify => "verify",
+        /// `POST /settle`.
+        Settle => "settle",
+        /// `GET /supported`.
+        Supported => "supported",
+    }
+}
+
+labels! {
+    /// What the ledger was asked for.
+    pub enum LedgerOperation {
+        /// Taking a payment for one request.
+        Reserve => "reserve",
+        /// Moving a payment on.
+        Advance => "advance",
+        /// Looking a payment up.
+        Find => "find",
+        /// Counting a request against a window.
+        CountUse => "count_use",
+    }
+}
+
+labels! {
+    /// The states in which a payment's money is neither moved nor certain not to move.
+    pub enum UnsettledState {
+        /// A facilitator is being asked.
+        Settling => "settling",
+        /// A facilitator was asked and the outcome is unknown.
+        Unknown => "unknown",
+    }
+}
+
+labels! {
+    /// What came of a reload.
+    pub enum Reload {
+        /// The new file is in force.
+        Applied => "applied",
+        /// The file is the one that was in force already.
+        Unchanged => "unchanged",
+        /// The file has errors; nothing changed.
+        Refused => "refused",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn sound<L: Label + PartialEq + std::fmt::Debug>() {
+        let mut seen = BTreeSet::new();
+        for (place, label) in L::ALL.iter().enumerate() {
+            assert_eq!(label.index(), place, "{label:?}");
+            assert!(seen.insert(label.label()), "{label:?} has another's label");
+        }
+    }
+
+    #[test]
+    fn every_label_has_its_own_value_and_place() {
+        sound::<Outcome>();
+        sound::<Mode>();
+        sound::<SettlementOutcome>();
+        sound::<WindowHit>();
+        sound::<Operation>();
+        sound::<LedgerOperation>();
+        sound::<UnsettledState>();
+        sound::<Reload>();
+    }
+}

@@ -1,0 +1,14 @@
+//! What the house tells its operator while it runs: metrics and logs. Imports no other room.
+
+mod access_line;
+mod family;
+mod handles;
+pub mod labels;
+pub mod log;
+pub mod metrics;
+
+pub use access_line::AccessLine;
+pub use family::{Family, Kind};
+pub use handles::{FacilitatorMetrics, InFlight, RouteMetrics, UpstreamMetrics};
+pub use labels::{LedgerOperation, Mode, Operation, Outcome, Reload, SettlementOutcome, WindowHit};
+pub use metrics::{Metrics, Unsettled};
