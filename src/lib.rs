@@ -30,5 +30,6 @@
 
 pub mod evm;
 pub mod money;
+pub mod route;
 pub mod telemetry;
 pub mod x402;
