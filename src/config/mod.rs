@@ -1,0 +1,239 @@
+//! The TOML file: what it says once it has been read, checked and resolved.
+//!
+//! Everything in [`Config`] is right by construction: names refer to things that exist, prices fit their
+//! tokens, addresses have their checksums, no two routes tie. Nothing after this validates again.
+//!
+//! A file is read in two steps. Each section's own file reads its keys with their positions,
+//! then resolves what they refer to. Neither step stops at an error: all of a file's errors are reported in one
+//! run. No message ever holds what an environment variable or a referenced file held, and
+//! secrets that stand in the file itself are stars in excerpts.
+
+mod address;
+mod caution;
+mod declared;
+mod diagnostic;
+mod duration;
+mod facilitator;
+mod ledger;
+mod log;
+mod mask;
+mod reference;
+mod restart;
+mod route;
+mod secret;
+mod section;
+mod server;
+mod source;
+mod suggest;
+mod terms;
+mod upstream;
+mod way;
+
+pub mod watch;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use toml::de::DeTable;
+
+use crate::route::matcher::Matcher;
+use diagnostic::{Diagnostic, Severity};
+use reference::Sources;
+use section::{Keys, Reader, Section};
+
+pub use facilitator::{FacilitatorAt, FacilitatorConfig, HttpFacilitator, Sandbox, SandboxFailure};
+pub use ledger::LedgerUrl;
+pub use log::{Log, LogFormat};
+pub use restart::needs_restart;
+pub use route::Route;
+pub use secret::{PassKey, Secret};
+pub use server::{Admin, Server, Unmatched};
+pub use source::load;
+pub use terms::{Charge, SettleMode, Terms, Verify, Window};
+pub use upstream::{ServerAddress, Upstream, UpstreamHost};
+pub use way::Way;
+
+/// One compiled config.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[server]`.
+    pub server: Server,
+    /// `[admin]`.
+    pub admin: Admin,
+    /// `[log]`.
+    pub log: Log,
+    /// `[ledger]`.
+    pub ledger: LedgerUrl,
+    /// `[[pass_key]]`, the signing one first; empty: made once and kept in the ledger.
+    pub pass_keys: Vec<PassKey>,
+    /// `[facilitators.*]` by name.
+    pub facilitators: BTreeMap<Arc<str>, FacilitatorConfig>,
+    /// `[pay.*]` by name: which facilitators settle it, in order of preference.
+    pub ways: BTreeMap<Arc<str>, Way>,
+    /// `[upstreams.*]` by name.
+    pub upstreams: BTreeMap<Arc<str>, Upstream>,
+    /// `[[route]]` in the file's order; the matcher answers with indexes into it.
+    pub routes: Vec<Arc<Route>>,
+    /// Compiled from the routes' patterns.
+    pub matcher: Matcher,
+    /// The first 16 hex digits of the SHA-256 of the file's text.
+    pub hash: String,
+}
+
+impl Config {
+    /// The route's priced ways' facilitators, without repetition.
+    pub fn facilitators_of(&self, terms: &Terms) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for offer in &terms.offers {
+            for name in self.ways.get(&offer.way).into_iter().flat_map(|way| &way.facilitators) {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+        }
+        names
+    }
+}
+
+/// A config that compiled, and what should be looked at all the same.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The config.
+    pub config: Config,
+    /// Rendered warnings, each with file, line and column.
+    pub warnings: Vec<String>,
+}
+
+/// Everything that is wrong with a file, rendered for people: each error with line, column, excerpt and remedy.
+#[derive(Debug, thiserror::Error)]
+#[error("{rendered}")]
+pub struct Report {
+    /// Whether there was a text to judge.
+    pub fault: Fault,
+    /// How many errors.
+    pub errors: usize,
+    /// What is printed.
+    pub rendered: String,
+    /// Rendered warnings, as in [`Loaded`].
+    pub warnings: Vec<String>,
+}
+
+/// Whether a file that cannot be used was read at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It could not be opened or read.
+    Unreadable,
+    /// What it says is wrong.
+    Wrong,
+}
+
+const ROOT: Keys = Keys {
+    section: "the file",
+    names: &["server", "admin", "log", "ledger", "pass_key", "facilitators", "pay", "upstreams", "route"],
+};
+
+/// Every table that a file may hold, as messages call it, with its keys.
+pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    [
+        &ROOT,
+        &server::SERVER,
+        &server::ADMIN,
+        &log::LOG,
+        &ledger::LEDGER,
+        &secret::PASS_KEY,
+        &facilitator::FACILITATOR,
+        &way::WAY,
+        &way::ASSET,
+        &upstream::UPSTREAM,
+        &route::ROUTE,
+        &terms::WINDOW,
+    ]
+    .into_iter()
+    .map(|keys| (keys.section, keys.names))
+}
+
+/// Checks and resolves a file's text.
+///
+/// `file_name` stands in messages; `base_dir` is what the ledger's path and `${file:…}` are relative to; `env` looks
+/// an environment variable up. Opens no file but those that `${file:…}` names.
+pub fn parse(
+    text: &str,
+    file_name: &str,
+    base_dir: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, Report> {
+    let (root, syntax_errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader::new(Sources { env, base_dir });
+    for error in &syntax_errors {
+        reader.report(Diagnostic::syntax(error, text.len()));
+    }
+    let config = resolve(&mut reader, root.get_ref(), text);
+    let masked = mask::mask(text, root.get_ref(), !syntax_errors.is_empty());
+    let rendered = diagnostic::render(reader.diagnostics, file_name, &masked);
+    match config {
+        Some(config) if rendered.errors == 0 => Ok(Loaded { config, warnings: rendered.warnings }),
+        Some(_) | None => Err(Report {
+            fault: Fault::Wrong,
+            errors: rendered.errors,
+            rendered: rendered.shown_errors.join("\n\n"),
+            warnings: rendered.warnings,
+        }),
+    }
+}
+
+/// `None` where an error was reported.
+fn resolve(reader: &mut Reader<'_>, table: &DeTable<'_>, text: &str) -> Option<Config> {
+    if table.is_empty() {
+        let help = "a file needs at least [upstreams.NAME] and a [[route]]; gateway.toml.example has every key";
+        reader.report(Diagnostic::absence(0..0, "the file is empty", help));
+        return None;
+    }
+    let root = Section::open(reader, "the file".to_owned(), 0..0, table, &ROOT);
+    let mut listeners = server::read(reader, &root);
+    let log = log::read(reader, &root);
+    let ledger = ledger::read(reader, &root);
+    let pass_keys = secret::read_pass_keys(reader, &root);
+    let facilitators = facilitator::read(reader, &root);
+    let ways = way::read(reader, &root, &facilitators);
+    let upstreams = upstream::read(reader, &root, &listeners.listen);
+    listeners.server.unmatched = server::read_unmatched(reader, &listeners.section, &upstreams);
+    let routes = route::read(reader, &root, &ways, &upstreams);
+    if root.value("route").is_none() && listeners.server.unmatched == Unmatched::Deny {
+        let help = "add a [[route]] with `path` and `price`";
+        reader.report(Diagnostic::absence(0..0, "no route: every request would be refused", help));
+    }
+    if reader.diagnostics.iter().any(|found| found.severity == Severity::Error) {
+        return None;
+    }
+    caution::Whole {
+        listeners: &listeners,
+        ledger: &ledger,
+        facilitators: &facilitators,
+        ways: &ways,
+        upstreams: &upstreams,
+        routes: &routes,
+    }
+    .check(reader);
+    Some(Config {
+        server: listeners.server,
+        admin: listeners.admin,
+        log,
+        ledger: ledger.value,
+        pass_keys,
+        facilitators: facilitators.into_map(|facilitator| facilitator),
+        ways: ways.into_map(|way| Way { facilitators: way.facilitators }),
+        upstreams: upstreams.into_map(|upstream| upstream),
+        routes: routes.routes.into_iter().map(|read| read.route).collect(),
+        matcher: routes.matcher,
+        hash: hash(text),
+    })
+}
+
+fn hash(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    let mut hex = alloy::hex::encode(digest);
+    hex.truncate(16);
+    hex
+}

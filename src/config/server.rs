@@ -1,0 +1,315 @@
+//! `[server]` and `[admin]`: the two listeners.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+
+use super::declared::Declarations;
+use super::diagnostic::Diagnostic;
+use super::section::{At, Keys, Reader, Section, Text};
+use super::upstream::Upstream;
+
+/// `[server]`: the listener that clients speak to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where it listens. A change needs a restart.
+    pub listen: Vec<SocketAddr>,
+    /// What challenges advertise: a base whose path does not end in a slash, except that [`Url`] always writes
+    /// the root as `/`. `None`: taken from the request.
+    pub public_url: Option<Url>,
+    /// What is done with a request that no route matches.
+    pub unmatched: Unmatched,
+    /// Whose `X-Forwarded-*` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Worker threads; a change needs a restart. `None`: one per core.
+    pub threads: Option<usize>,
+    /// How long a shutdown waits for requests in flight.
+    pub drain_timeout: Duration,
+    /// Bytes of a payment header's value that are read; a longer one is refused.
+    pub payment_header_bytes: usize,
+}
+
+/// What is done with a request that no route matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unmatched {
+    /// 404.
+    Deny,
+    /// Forwarded free of charge to this upstream (`unmatched_upstream`; may be left out where there is only one).
+    Free {
+        /// The `[upstreams.NAME]`.
+        upstream: Arc<str>,
+    },
+}
+
+/// `[admin]`: the operator's listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens; `None` (`listen = "off"`): nowhere. A change needs a restart.
+    pub listen: Option<SocketAddr>,
+}
+
+pub(super) const SERVER: Keys = Keys {
+    section: "[server]",
+    names: &[
+        "listen",
+        "public_url",
+        "unmatched",
+        "unmatched_upstream",
+        "trusted_proxies",
+        "threads",
+        "drain_timeout",
+        "payment_header_bytes",
+    ],
+};
+pub(super) const ADMIN: Keys = Keys { section: "[admin]", names: &["listen"] };
+
+/// Loopback: what is not meant for others is not open to them.
+const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+const DRAIN_DEFAULT: Duration = Duration::from_secs(30);
+const PAYMENT_HEADER_BYTES_DEFAULT: usize = 16 * 1024;
+/// A signed payment is about 1 KiB; a smart account's is several.
+const PAYMENT_HEADER_BYTES: std::ops::RangeInclusive<u64> = 1024..=256 * 1024;
+const THREADS: std::ops::RangeInclusive<u64> = 1..=1024;
+
+const LISTEN_HELP: &str = "write `listen = [\"0.0.0.0:8080\"]` for all interfaces, `[\"127.0.0.1:8080\"]` for this \
+                           machine only";
+const PUBLIC_URL_HELP: &str = "write the address that clients use, such as \"https://api.example.com\"";
+
+/// The two listeners, and where the file has what later checks point at.
+pub(super) struct Listeners<'a> {
+    /// `unmatched` is [`Unmatched::Deny`] until [`read_unmatched`] has been asked: it refers to upstreams.
+    pub(super) server: Server,
+    pub(super) section: Section<'a>,
+    pub(super) public_url_at: Option<At<()>>,
+    pub(super) listen: Vec<At<SocketAddr>>,
+    pub(super) admin: Admin,
+}
+
+/// Reads `[server]` and `[admin]`.
+pub(super) fn read<'a>(reader: &mut Reader<'_>, root: &Section<'a>) -> Listeners<'a> {
+    let section = root.section(reader, "server", &SERVER);
+    let listen = read_listen(reader, &section);
+    let public_url = section.text(reader, "public_url", PUBLIC_URL_HELP);
+    let server = Server {
+        listen: listen.iter().map(|at| at.value).collect(),
+        public_url: public_url.as_ref().and_then(|text| public_url_of(reader, text)),
+        unmatched: Unmatched::Deny,
+        trusted_proxies: read_trusted_proxies(reader, &section),
+        threads: section.whole(reader, "threads", THREADS).and_then(|at| usize::try_from(at.value).ok()),
+        drain_timeout: section.timeout(reader, "drain_timeout", DRAIN_DEFAULT),
+        payment_header_bytes: section
+            .whole(reader, "payment_header_bytes", PAYMENT_HEADER_BYTES)
+            .and_then(|at| usize::try_from(at.value).ok())
+            .unwrap_or(PAYMENT_HEADER_BYTES_DEFAULT),
+    };
+    let public_url_at = public_url.map(|text| At { value: (), span: text.span });
+    let admin = read_admin(reader, root, &listen);
+    Listeners { server, section, public_url_at, listen, admin }
+}
+
+fn read_listen(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<At<SocketAddr>> {
+    let Some(texts) = section.texts(reader, "listen", LISTEN_HELP) else {
+        return vec![At { value: LISTEN_DEFAULT, span: section.key_span("listen") }];
+    };
+    if texts.value.is_empty() {
+        reader.report(Diagnostic::error(texts.span, "`listen` is empty: nobody could connect", LISTEN_HELP));
+    }
+    let mut listen: Vec<At<SocketAddr>> = Vec::new();
+    for text in &texts.value {
+        let Some(address) = socket_address(reader, text) else { continue };
+        report_overlap(reader, &address, &listen);
+        listen.push(address);
+    }
+    listen
+}
+
+fn read_admin(reader: &mut Reader<'_>, root: &Section<'_>, server: &[At<SocketAddr>]) -> Admin {
+    let section = root.section(reader, "admin", &ADMIN);
+    let help = "write `listen = \"127.0.0.1:9090\"`, or \"off\" for no operator's listener";
+    let address = match section.text(reader, "listen", help) {
+        Some(text) if text.value == "off" => return Admin { listen: None },
+        Some(text) => socket_address(reader, &text),
+        None => Some(At { value: ADMIN_DEFAULT, span: section.key_span("listen") }),
+    };
+    if let Some(address) = &address {
+        if !address.value.ip().is_loopback() {
+            reader.report(Diagnostic::warning(
+                address.span.clone(),
+                "the operator's listener is open to other machines, and it asks nobody for a password",
+                "listen on 127.0.0.1, or see to it that only the operator reaches it",
+            ));
+        }
+        report_overlap(reader, address, server);
+    }
+    Admin { listen: address.map(|at| at.value) }
+}
+
+fn socket_address(reader: &mut Reader<'_>, text: &Text) -> Option<At<SocketAddr>> {
+    if let Ok(address) = text.value.parse() {
+        return Some(At { value: address, span: text.span.clone() });
+    }
+    let port = text.value.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+    let host = text.value.rsplit_once(':').map_or("", |(host, _)| host);
+    let better = match (host, port) {
+        ("" | "*", Some(port)) => format!("write \"0.0.0.0:{port}\" for all interfaces, \"127.0.0.1:{port}\" for one"),
+        ("localhost", Some(port)) => format!("write \"127.0.0.1:{port}\""),
+        _ if text.value.parse::<IpAddr>().is_ok() => "add a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"".into(),
+        _ => "write an IP address and a port, such as \"0.0.0.0:8080\" or \"[::]:8080\"".to_owned(),
+    };
+    let help = text.unless_referenced(|| better, "write an IP address and a port, such as \"0.0.0.0:8080\"");
+    reader.report(Diagnostic::error(text.span.clone(), "not an address to listen on", help));
+    None
+}
+
+fn report_overlap(reader: &mut Reader<'_>, address: &At<SocketAddr>, others: &[At<SocketAddr>]) {
+    let Some(other) = others.iter().find(|other| overlap(address.value, other.value)) else { return };
+    // A default stands nowhere: then the caret is at the other one.
+    let (here, there) = if address.span.is_empty() { (other, address) } else { (address, other) };
+    reader.report(
+        Diagnostic::error(
+            here.span.clone(),
+            "two listeners want the same port",
+            "give each listener a port of its own: `[server] listen` is 127.0.0.1:8080 and `[admin] listen` is \
+             127.0.0.1:9090 where the file does not say otherwise",
+        )
+        .also(there.span.clone(), "the other one"),
+    );
+}
+
+/// Whether the system would refuse to bind both.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let any_v6 = |ip: IpAddr| ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    // A port of 0 is chosen by the system. `[::]` takes IPv4 too.
+    a.port() == b.port()
+        && a.port() != 0
+        && (a.ip() == b.ip()
+            || any_v6(a.ip())
+            || any_v6(b.ip())
+            || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified())))
+}
+
+fn public_url_of(reader: &mut Reader<'_>, text: &Text) -> Option<Url> {
+    let mut url = web_url(reader, text, PUBLIC_URL_HELP)?;
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Some(url)
+}
+
+/// An `http://` or `https://` URL without credentials, query or fragment.
+pub(super) fn web_url(reader: &mut Reader<'_>, text: &Text, help: &str) -> Option<Url> {
+    let url = Url::parse(&text.value).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let Some(url) = url else {
+        reader.report(Diagnostic::error(text.span.clone(), "not an http:// or https:// URL", help));
+        return None;
+    };
+    let surplus = if !url.username().is_empty() || url.password().is_some() {
+        "a user or a password has no place in this URL"
+    } else if url.query().is_some() {
+        "a query has no place here"
+    } else if url.fragment().is_some() {
+        "a fragment has no place here"
+    } else {
+        return Some(url);
+    };
+    reader.report(Diagnostic::error(text.span.clone(), surplus, help));
+    None
+}
+
+/// Reads `unmatched` and what it refers to.
+pub(super) fn read_unmatched(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    upstreams: &Declarations<Upstream>,
+) -> Unmatched {
+    #[derive(Clone, Copy)]
+    enum Mode {
+        Deny,
+        Free,
+    }
+    let mode = section.choice(reader, "unmatched", &[("deny", Mode::Deny), ("free", Mode::Free)]);
+    let named = section.text(reader, "unmatched_upstream", "write the NAME of an [upstreams.NAME]");
+    match mode.as_ref().map_or(Mode::Deny, |mode| mode.value) {
+        Mode::Deny => {
+            if named.is_some() {
+                reader.report(Diagnostic::warning(
+                    section.key_span("unmatched_upstream"),
+                    "`unmatched_upstream` has no effect while `unmatched` is \"deny\"",
+                    "write `unmatched = \"free\"` to forward what no route matches, or take it out",
+                ));
+            }
+            Unmatched::Deny
+        }
+        Mode::Free => {
+            let upstream = match &named {
+                Some(named) => upstreams.find(reader, named),
+                None => upstreams.only(),
+            };
+            match upstream {
+                Some((name, _)) => Unmatched::Free { upstream: name.clone() },
+                None => {
+                    if section.value("unmatched_upstream").is_none() {
+                        reader.report(Diagnostic::absence(
+                            mode.map_or(section.span.clone(), |mode| mode.span),
+                            "`unmatched = \"free\"` does not say where to forward to",
+                            "add `unmatched_upstream` with the NAME of an [upstreams.NAME]",
+                        ));
+                    }
+                    Unmatched::Deny
+                }
+            }
+        }
+    }
+}
+
+fn read_trusted_proxies(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<IpNet> {
+    let help = "write addresses or networks, such as [\"10.0.0.0/8\", \"192.0.2.7\"]";
+    let texts = section.texts(reader, "trusted_proxies", help).map_or(Vec::new(), |texts| texts.value);
+    let mut networks = Vec::new();
+    for text in texts {
+        let network = text.value.parse::<IpNet>().ok().or_else(|| text.value.parse::<IpAddr>().ok().map(IpNet::from));
+        match network {
+            Some(network) => {
+                if network.prefix_len() == 0 {
+                    reader.report(Diagnostic::warning(
+                        text.span,
+                        "everybody is a trusted proxy: any client can choose the host that challenges advertise",
+                        "name the networks of your own proxies",
+                    ));
+                }
+                networks.push(network.trunc());
+            }
+            None => reader.report(Diagnostic::error(text.span, "not an address or network", help)),
+        }
+    }
+    networks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_overlap_when_the_system_would_say_so() {
+        let cases = [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("[::]:80", "127.0.0.1:80", true),
+            ("[::]:80", "[::1]:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("0.0.0.0:80", "[::]:80", true),
+            ("[::1]:80", "127.0.0.1:80", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+        ];
+        for (a, b, expected) in cases {
+            let (a, b) = (a.parse().unwrap(), b.parse().unwrap());
+            assert_eq!(overlap(a, b), expected, "{a} {b}");
+            assert_eq!(overlap(b, a), expected, "{b} {a}");
+        }
+    }
+}

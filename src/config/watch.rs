@@ -1,0 +1,267 @@
+//! Tells when the config file says something else.
+//!
+//! Files change in more ways than one: written in place, replaced by an editor's rename, deleted and made again, or
+//! swapped beneath a symlink (a Kubernetes ConfigMap is `gateway.toml -> ..data/gateway.toml`, where `..data` is a
+//! link to a dated folder that is replaced). So the folder of every link on the way is watched, and the file's own;
+//! whatever happens there, the way is walked again and the content's hash decides. Events make it quick; a look now
+//! and then makes it sure, where a network file system or a renamed ancestor sends none.
+
+mod chain;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecursiveMode};
+use sha2::{Digest, Sha256};
+
+use chain::Chain;
+
+/// When the file is looked at.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// After the last of several events.
+    quiet: Duration,
+    /// After the first of several events, if they do not end.
+    quiet_max: Duration,
+    /// Without any event.
+    anyway: Duration,
+    /// While the system watches nothing for us.
+    unwatched: Duration,
+}
+
+const PACE: Pace = Pace {
+    quiet: Duration::from_millis(200),
+    quiet_max: Duration::from_secs(2),
+    anyway: Duration::from_secs(30),
+    unwatched: Duration::from_secs(2),
+};
+
+/// How often a way that changes underfoot is walked again before the rest is left to the next look.
+const WALKS_MAX: u32 = 8;
+
+/// Watches until it is dropped; then its threads have ended.
+#[must_use]
+pub struct Watcher {
+    messages: Option<mpsc::Sender<Message>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Watches a config file. The receiver gets one message when the file's content is another than the one before,
+/// the first time than that of `initial_hash` (see [`super::Config::hash`]); several changes that nobody has received
+/// yet are one message. A file that is gone or cannot be read is not a change.
+///
+/// Fails where no thread can be started, or the path is empty or the current folder is gone.
+pub fn watch(path: &Path, initial_hash: &str) -> io::Result<(Watcher, tokio::sync::mpsc::Receiver<()>)> {
+    start(path, initial_hash, PACE, Box::new(notify_of))
+}
+
+/// Opens the system's watches; what they see goes to the sender.
+type Open = Box<dyn Fn(mpsc::Sender<Message>) -> notify::Result<Box<dyn notify::Watcher + Send>> + Send>;
+
+enum Message {
+    Seen(notify::Result<notify::Event>),
+    Stop,
+}
+
+fn notify_of(messages: mpsc::Sender<Message>) -> notify::Result<Box<dyn notify::Watcher + Send>> {
+    let seen = move |event: notify::Result<notify::Event>| {
+        // Reading is no change, and the looks themselves read.
+        let only_read = event.as_ref().is_ok_and(|event| match event.kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
+            EventKind::Access(_) => true,
+            EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => {
+                false
+            }
+        });
+        if !only_read {
+            // Fails only when the looking thread has ended.
+            let _ = messages.send(Message::Seen(event));
+        }
+    };
+    Ok(Box::new(notify::recommended_watcher(seen)?))
+}
+
+fn start(
+    path: &Path,
+    initial_hash: &str,
+    pace: Pace,
+    open: Open,
+) -> io::Result<(Watcher, tokio::sync::mpsc::Receiver<()>)> {
+    let (mut lookout, messages, changes) = Lookout::new(path, initial_hash, pace, open)?;
+    // Here and not in the thread: what changes after this call is seen.
+    lookout.look();
+    let thread = thread::Builder::new().name("config-watch".into()).spawn(move || {
+        while lookout.wait() {
+            lookout.look();
+        }
+        lookout.end();
+    })?;
+    Ok((Watcher { messages: Some(messages), thread: Some(thread) }, changes))
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if let Some(messages) = self.messages.take() {
+            let _ = messages.send(Message::Stop);
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread that looks.
+struct Lookout {
+    path: PathBuf,
+    pace: Pace,
+    last_hash: String,
+    changed: tokio::sync::mpsc::Sender<()>,
+    open: Open,
+    inbox: mpsc::Receiver<Message>,
+    outbox: mpsc::Sender<Message>,
+    /// `None` while the system refuses to watch.
+    system: Option<Box<dyn notify::Watcher + Send>>,
+    /// What the system watches.
+    chain: Chain,
+    /// Whether it watches all of it.
+    covered: bool,
+}
+
+impl Lookout {
+    fn new(
+        path: &Path,
+        initial_hash: &str,
+        pace: Pace,
+        open: Open,
+    ) -> io::Result<(Lookout, mpsc::Sender<Message>, tokio::sync::mpsc::Receiver<()>)> {
+        let (messages, inbox) = mpsc::channel();
+        let (changed, changes) = tokio::sync::mpsc::channel(1);
+        let lookout = Lookout {
+            path: std::path::absolute(path)?,
+            pace,
+            last_hash: initial_hash.to_owned(),
+            changed,
+            open,
+            inbox,
+            outbox: messages.clone(),
+            system: None,
+            chain: Chain::default(),
+            covered: true,
+        };
+        Ok((lookout, messages, changes))
+    }
+
+    /// Waits until it is time for a look; `false` when it is time to stop.
+    fn wait(&self) -> bool {
+        let begun = Instant::now();
+        let mut look_at = begun + if self.covered { self.pace.anyway } else { self.pace.unwatched };
+        let mut at_the_latest = None;
+        loop {
+            match self.inbox.recv_timeout(look_at.saturating_duration_since(Instant::now())) {
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => return true,
+                Ok(Message::Seen(event)) => {
+                    if self.concerns_us(&event) {
+                        let now = Instant::now();
+                        let latest = *at_the_latest.get_or_insert(now + self.pace.quiet_max);
+                        look_at = latest.min(now + self.pace.quiet);
+                    }
+                }
+            }
+        }
+    }
+
+    fn concerns_us(&self, event: &notify::Result<notify::Event>) -> bool {
+        match event {
+            Ok(event) => event.need_rescan() || event.paths.iter().any(|path| self.chain.holds(path)),
+            Err(_) => true,
+        }
+    }
+
+    /// Watches the way to the file, then reads it: in this order, so that a change in between makes an event.
+    fn look(&mut self) {
+        let covered = match self.cover() {
+            Ok(()) => true,
+            Err(error) => {
+                if self.covered {
+                    let every = self.pace.unwatched;
+                    let path = self.path.display();
+                    tracing::warn!(%error, %path, "the system does not watch the config file; reading it every {every:?}");
+                }
+                false
+            }
+        };
+        self.covered = covered;
+        // A file that cannot be read is not a change: the config in force stays, and a later look finds what comes.
+        if let Ok(hash) = hash_of(&self.path)
+            && hash != self.last_hash
+        {
+            self.last_hash = hash;
+            // Full: the change before this one has not been received yet, and is this one now.
+            let _ = self.changed.try_send(());
+        }
+    }
+
+    fn cover(&mut self) -> notify::Result<()> {
+        let mut system = match self.system.take() {
+            Some(system) => system,
+            None => (self.open)(self.outbox.clone())?,
+        };
+        // Always all anew: a folder's name may stand for another folder now, whose watch would see nothing.
+        for folder in self.chain.folders() {
+            let _ = system.unwatch(folder);
+        }
+        self.chain = Chain::walk(&self.path);
+        let mut outcome = Ok(());
+        for _ in 0..WALKS_MAX {
+            outcome = self.chain.folders().try_for_each(|folder| system.watch(folder, RecursiveMode::NonRecursive));
+            // Links may have been swapped before their folders were watched.
+            let again = Chain::walk(&self.path);
+            if again == self.chain {
+                break;
+            }
+            for folder in self.chain.folders() {
+                let _ = system.unwatch(folder);
+            }
+            self.chain = again;
+        }
+        self.system = Some(system);
+        outcome
+    }
+
+    /// Ends when the system's watching thread has, too: it holds the last sender.
+    fn end(self) {
+        let Lookout { inbox, outbox, system, .. } = self;
+        drop(outbox);
+        drop(system);
+        while inbox.recv().is_ok() {}
+    }
+}
+
+/// The first 16 hex digits of the content's SHA-256, as [`super::Config::hash`] has it.
+fn hash_of(path: &Path) -> io::Result<String> {
+    // Anything but a file could block for ever.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    let mut file = fs::File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = [0; 8192];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => hash.update(buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests;
