@@ -30,6 +30,7 @@
 
 pub mod config;
 pub mod evm;
+pub mod facilitator;
 pub mod money;
 pub mod route;
 pub mod telemetry;
