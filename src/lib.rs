@@ -31,6 +31,7 @@
 pub mod config;
 pub mod evm;
 pub mod facilitator;
+pub mod ledger;
 pub mod money;
 pub mod route;
 pub mod telemetry;

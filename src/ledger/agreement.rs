@@ -1,0 +1,105 @@
+//! The ledger in memory is the model of the one in a file: whatever is asked, in whatever order, both answer alike.
+
+use proptest::prelude::*;
+
+use super::conformance::{id, payment};
+use super::memory::MemoryLedger;
+use super::sqlite::SqliteLedger;
+use super::*;
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Reserve(Box<NewPayment>, Opening),
+    Advance(u64, Transition),
+    Use(u64, u32),
+    Recover,
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let n = 0..4u64;
+    let text = |choices: &'static [&'static str]| proptest::sample::select(choices).prop_map(Arc::<str>::from);
+    let reserve = (n.clone(), any::<bool>(), text(&["a", "B"]), text(&["", "0xab", "0xAB"]), 0..9u64).prop_map(
+        |(n, settle, route, payer, amount)| {
+            let opening = if settle { Opening::Settling } else { Opening::Reserved };
+            let payment = NewPayment { route, payer, amount: amount.into(), ..payment(n, 0) };
+            Operation::Reserve(Box::new(payment), opening)
+        },
+    );
+    let name = || text(&["main", "second"]);
+    let transition = prop_oneof![
+        2 => Just(Transition::Settling),
+        4 => (name(), text(&["", "0x1", "0x2"]), proptest::option::of(text(&["0xab", "0xcd"])))
+            .prop_map(|(facilitator, transaction, payer)| Transition::Settled { facilitator, transaction, payer }),
+        2 => (name(), proptest::option::of(text(&["0x3"])), text(&["timeout"]))
+            .prop_map(|(facilitator, transaction, error)| Transition::Unknown { facilitator, transaction, error }),
+        1 => text(&["refused"]).prop_map(|error| Transition::Failed { error }),
+        2 => Just(Transition::Delivered),
+    ];
+    prop_oneof![
+        6 => reserve,
+        10 => (n.clone(), transition).prop_map(|(n, transition)| Operation::Advance(n, transition)),
+        2 => (n, 0..3u32).prop_map(|(n, limit)| Operation::Use(n, limit)),
+        1 => Just(Operation::Recover),
+    ]
+}
+
+async fn carry_out(ledger: &dyn Ledger, operation: Operation, now: UnixMillis) -> String {
+    match operation {
+        Operation::Reserve(payment, opening) => {
+            format!("{:?}", ledger.reserve(NewPayment { now, ..*payment }, opening).await)
+        }
+        Operation::Advance(n, transition) => format!("{:?}", ledger.advance(&id(n), transition, now).await),
+        Operation::Use(n, limit) => format!("{:?}", ledger.count_use(&id(n), limit).await),
+        Operation::Recover => format!("{:?}", ledger.recover(now).await),
+    }
+}
+
+/// Everything that can be read.
+async fn seen(ledger: &dyn Ledger) -> String {
+    let mut seen = format!("{:?}\n", ledger.counts().await);
+    for n in 0..4 {
+        seen += &format!("{:?}\n", ledger.find(&id(n)).await);
+    }
+    let mut filters = vec![
+        Filter::default(),
+        Filter { limit: Some(2), ..Filter::default() },
+        Filter { route: Some("a".into()), ..Filter::default() },
+        Filter { payer: Some("0xAb".into()), ..Filter::default() },
+        Filter { since: Some(3), until: Some(9), ..Filter::default() },
+    ];
+    filters.extend(State::ALL.map(|state| Filter { state: Some(state), ..Filter::default() }));
+    for filter in filters {
+        let listed = ledger.list(&filter).await.unwrap();
+        seen += &format!("{:?}\n", listed.into_iter().map(|record| record.id).collect::<Vec<_>>());
+        for by in [GroupBy::Route, GroupBy::Day, GroupBy::Payer] {
+            seen += &format!("{:?}\n", ledger.totals(&filter, by).await);
+        }
+    }
+    seen
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The operations of a chunk are all under way at once: in the file they share a commit.
+    #[test]
+    fn memory_and_file_answer_alike(
+        chunks in proptest::collection::vec(proptest::collection::vec(operation(), 1..12), 1..8)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (memory, file) = (MemoryLedger::default(), SqliteLedger::open(&folder.path().join("ledger.db")).unwrap());
+        let mut now = 0;
+        for chunk in chunks {
+            let mut expected = Vec::new();
+            let mut answers = Vec::new();
+            for operation in chunk {
+                now += 1;
+                expected.push(runtime.block_on(carry_out(&memory, operation.clone(), now)));
+                answers.push(carry_out(&file, operation, now));
+            }
+            prop_assert_eq!(runtime.block_on(futures::future::join_all(answers)), expected);
+            prop_assert_eq!(runtime.block_on(seen(&file)), runtime.block_on(seen(&memory)));
+        }
+    }
+}

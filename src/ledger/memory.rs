@@ -1,0 +1,246 @@
+//! A ledger that ends with the process: for demos and tests.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::totals::{Entry, Sums};
+use super::{
+    CUT_OFF, Counts, Filter, GroupBy, Ledger, LedgerError, NewPayment, Opening, RELEASED, Record, Recovered,
+    Reservation, State, StoredKey, Total, Transition, UnixMillis,
+};
+use crate::x402::PaymentId;
+
+/// Every payment of this process.
+#[derive(Default)]
+pub struct MemoryLedger {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    payments: HashMap<PaymentId, Payment>,
+    key: Option<StoredKey>,
+}
+
+struct Payment {
+    /// Which payment came first, where the clock does not tell.
+    order: usize,
+    record: Record,
+}
+
+impl MemoryLedger {
+    /// A panic elsewhere leaves no payment half written: each change is one assignment after its checks.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A payment's first record.
+fn opened(payment: NewPayment, opening: Opening) -> Record {
+    Record {
+        id: payment.id,
+        digest: payment.digest,
+        state: opening.state(),
+        route: payment.route,
+        host: payment.host,
+        payer: payment.payer,
+        network: payment.network,
+        asset: payment.asset,
+        amount: payment.amount,
+        way: payment.way,
+        facilitator: None,
+        transaction: None,
+        error: None,
+        reserved_at: payment.now,
+        updated_at: payment.now,
+        settled_at: None,
+        delivered_at: None,
+        uses: 0,
+    }
+}
+
+/// Applies a transition, or says that the record's state does not allow it.
+fn apply(record: &mut Record, transition: Transition, now: UnixMillis) -> Result<(), LedgerError> {
+    match (record.state, &transition) {
+        (State::Reserved, Transition::Settling)
+        | (State::Settling | State::Unknown, Transition::Settled { .. })
+        | (State::Settling, Transition::Unknown { .. })
+        | (State::Reserved | State::Settling | State::Unknown, Transition::Failed { .. })
+        | (State::Settled, Transition::Delivered) => {}
+        (
+            _,
+            Transition::Settling
+            | Transition::Settled { .. }
+            | Transition::Unknown { .. }
+            | Transition::Failed { .. }
+            | Transition::Delivered,
+        ) => return Err(transition.conflict(&record.id)),
+    }
+    match transition {
+        Transition::Settling => enter(record, State::Settling, now),
+        Transition::Settled { facilitator, transaction, payer } => {
+            enter(record, State::Settled, now);
+            record.settled_at = Some(now);
+            record.facilitator = Some(facilitator);
+            record.error = None;
+            if !transaction.is_empty() {
+                record.transaction = Some(transaction);
+            }
+            if let (true, Some(payer)) = (record.payer.is_empty(), payer) {
+                record.payer = payer;
+            }
+        }
+        Transition::Unknown { facilitator, transaction, error } => {
+            enter(record, State::Unknown, now);
+            record.facilitator = Some(facilitator);
+            record.transaction = transaction;
+            record.error = Some(error);
+        }
+        Transition::Failed { error } => {
+            enter(record, State::Failed, now);
+            record.error = Some(error);
+        }
+        Transition::Delivered => {
+            record.delivered_at.get_or_insert(now);
+        }
+    }
+    Ok(())
+}
+
+fn enter(record: &mut Record, state: State, now: UnixMillis) {
+    record.state = state;
+    record.updated_at = now;
+}
+
+fn passes(filter: &Filter, record: &Record) -> bool {
+    filter.state.is_none_or(|state| state == record.state)
+        && filter.route.as_deref().is_none_or(|route| route == &*record.route)
+        && filter.payer.as_deref().is_none_or(|payer| payer.eq_ignore_ascii_case(&record.payer))
+        && filter.since.is_none_or(|since| record.reserved_at >= since)
+        && filter.until.is_none_or(|until| record.reserved_at < until)
+}
+
+#[async_trait]
+impl Ledger for MemoryLedger {
+    async fn reserve(&self, payment: NewPayment, opening: Opening) -> Result<Reservation, LedgerError> {
+        let mut inner = self.lock();
+        let mut order = inner.payments.len();
+        if let Some(held) = inner.payments.get(&payment.id) {
+            if held.record.state != State::Failed {
+                return Ok(Reservation::Held(Box::new(held.record.clone())));
+            }
+            order = held.order;
+        }
+        let record = opened(payment, opening);
+        inner.payments.insert(record.id.clone(), Payment { order, record });
+        Ok(Reservation::Fresh)
+    }
+
+    async fn advance(&self, id: &PaymentId, transition: Transition, now: UnixMillis) -> Result<(), LedgerError> {
+        match self.lock().payments.get_mut(id) {
+            Some(payment) => apply(&mut payment.record, transition, now),
+            None => Err(transition.conflict(id)),
+        }
+    }
+
+    async fn find(&self, id: &PaymentId) -> Result<Option<Record>, LedgerError> {
+        Ok(self.lock().payments.get(id).map(|payment| payment.record.clone()))
+    }
+
+    async fn count_use(&self, id: &PaymentId, limit: u32) -> Result<bool, LedgerError> {
+        match self.lock().payments.get_mut(id) {
+            Some(Payment { record, .. }) if record.state == State::Settled => {
+                let open = record.uses < limit;
+                if open {
+                    record.uses = record.uses.saturating_add(1);
+                }
+                Ok(open)
+            }
+            Some(_) | None => Err(LedgerError::Conflict { id: id.clone(), to: "used" }),
+        }
+    }
+
+    async fn pass_keys(&self) -> Result<Vec<StoredKey>, LedgerError> {
+        Ok(vec![self.lock().key.get_or_insert_with(StoredKey::random).clone()])
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Record>, LedgerError> {
+        let inner = self.lock();
+        let mut found: Vec<&Payment> = inner.payments.values().filter(|held| passes(filter, &held.record)).collect();
+        found.sort_by_key(|held| std::cmp::Reverse((held.record.reserved_at, held.order)));
+        let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(found.into_iter().take(limit).map(|held| held.record.clone()).collect())
+    }
+
+    async fn totals(&self, filter: &Filter, by: GroupBy) -> Result<Vec<Total>, LedgerError> {
+        let inner = self.lock();
+        let mut sums = Sums::new(by);
+        for Payment { record, .. } in inner.payments.values() {
+            let (true, State::Settled, Some(settled_at)) = (passes(filter, record), record.state, record.settled_at)
+            else {
+                continue;
+            };
+            sums.add(Entry {
+                route: &record.route,
+                payer: &record.payer,
+                settled_at,
+                network: record.network.caip2(),
+                asset: &record.asset,
+                amount: record.amount,
+                delivered: record.delivered_at.is_some(),
+            })?;
+        }
+        Ok(sums.finish())
+    }
+
+    async fn counts(&self) -> Result<Counts, LedgerError> {
+        let mut counts = Counts::default();
+        for Payment { record, .. } in self.lock().payments.values() {
+            match record.state {
+                State::Reserved => counts.reserved += 1,
+                State::Settling => counts.settling += 1,
+                State::Unknown => counts.unknown += 1,
+                State::Failed => counts.failed += 1,
+                State::Settled => {
+                    counts.settled += 1;
+                    counts.undelivered += u64::from(record.delivered_at.is_none());
+                }
+            }
+            if matches!(record.state, State::Settling | State::Unknown) {
+                let oldest = counts.oldest_unsettled.unwrap_or(record.updated_at);
+                counts.oldest_unsettled = Some(oldest.min(record.updated_at));
+            }
+        }
+        Ok(counts)
+    }
+
+    async fn recover(&self, now: UnixMillis) -> Result<Recovered, LedgerError> {
+        let mut recovered = Recovered::default();
+        for Payment { record, .. } in self.lock().payments.values_mut() {
+            match record.state {
+                State::Reserved => {
+                    enter(record, State::Failed, now);
+                    record.error = Some(Arc::from(RELEASED));
+                    recovered.released += 1;
+                }
+                State::Settling => {
+                    enter(record, State::Unknown, now);
+                    record.error = Some(Arc::from(CUT_OFF));
+                    recovered.unknown += 1;
+                }
+                State::Settled | State::Unknown | State::Failed => {}
+            }
+        }
+        Ok(recovered)
+    }
+
+    async fn check(&self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+}

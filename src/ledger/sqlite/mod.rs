@@ -1,0 +1,142 @@
+//! The embedded ledger: one SQLite file, one gateway.
+//!
+//! One thread writes, and what is queued shares a commit; two more read, one for look-ups on a
+//! request's way, one for reports. The file is in write-ahead mode with `synchronous = FULL`: what was answered
+//! survives the process and the power. A second gateway on the file is refused; `farebox ledger` reads beside it.
+
+mod read;
+mod reader;
+mod store;
+mod write;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use self::reader::Reader;
+use self::store::{Options, Store};
+use self::writer::Writer;
+use super::{
+    Counts, Filter, GroupBy, Ledger, LedgerError, NewPayment, Opening, Record, Recovered, Reservation, StoredKey,
+    Total, Transition, UnixMillis,
+};
+use crate::x402::PaymentId;
+
+/// What an operation came to. Outside, a fault of the store, which undoes the transaction; inside, the ledger's own
+/// answer, which leaves other operations of the same transaction alone.
+type Outcome<T> = rusqlite::Result<Result<T, LedgerError>>;
+
+/// Every payment of one gateway, in one file.
+#[derive(Debug)]
+pub struct SqliteLedger {
+    // Dropped in this order: the writer last, so that its connection moves the log into the file.
+    lookups: Reader,
+    reports: Reader,
+    writer: Writer,
+}
+
+impl SqliteLedger {
+    /// Opens the file, makes it where there is none (readable by its owner alone) and brings it up to date.
+    /// Fails with the path and what to do about it, also when another gateway runs on the file.
+    pub fn open(path: &Path) -> Result<SqliteLedger, LedgerError> {
+        SqliteLedger::open_with(path, Options::default())
+    }
+
+    fn open_with(path: &Path, options: Options) -> Result<SqliteLedger, LedgerError> {
+        let mut store = Store::at(path, options)?;
+        let lock = store.lock()?;
+        store.create(&lock)?;
+        let connection = store.open_writer()?;
+        Ok(SqliteLedger {
+            lookups: Reader::start(store.clone(), "ledger-lookups")?,
+            reports: Reader::start(store.clone(), "ledger-reports")?,
+            writer: Writer::start(store, connection, lock)?,
+        })
+    }
+}
+
+#[async_trait]
+impl Ledger for SqliteLedger {
+    async fn reserve(&self, payment: NewPayment, opening: Opening) -> Result<Reservation, LedgerError> {
+        self.writer.write(move |connection| write::reserve(connection, &payment, opening)).await
+    }
+
+    async fn advance(&self, id: &PaymentId, transition: Transition, now: UnixMillis) -> Result<(), LedgerError> {
+        let id = id.clone();
+        self.writer.write(move |connection| write::advance(connection, &id, &transition, now)).await
+    }
+
+    async fn find(&self, id: &PaymentId) -> Result<Option<Record>, LedgerError> {
+        let id = id.clone();
+        self.lookups.read(move |connection| read::find(connection, &id).map(Ok)).await
+    }
+
+    async fn count_use(&self, id: &PaymentId, limit: u32) -> Result<bool, LedgerError> {
+        let id = id.clone();
+        self.writer.write(move |connection| write::count_use(connection, &id, limit)).await
+    }
+
+    async fn pass_keys(&self) -> Result<Vec<StoredKey>, LedgerError> {
+        self.writer.write(write::pass_keys).await
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Record>, LedgerError> {
+        let filter = filter.clone();
+        self.reports.read(move |connection| read::list(connection, &filter)).await
+    }
+
+    async fn totals(&self, filter: &Filter, by: GroupBy) -> Result<Vec<Total>, LedgerError> {
+        let filter = filter.clone();
+        self.reports.read(move |connection| read::totals(connection, &filter, by)).await
+    }
+
+    async fn counts(&self) -> Result<Counts, LedgerError> {
+        self.lookups.read(read::counts).await
+    }
+
+    async fn recover(&self, now: UnixMillis) -> Result<Recovered, LedgerError> {
+        self.writer.write(move |connection| write::recover(connection, now)).await
+    }
+
+    async fn check(&self) -> Result<(), LedgerError> {
+        self.writer.write(write::check).await
+    }
+
+    async fn close(&self) -> Result<(), LedgerError> {
+        self.lookups.rest().await?;
+        self.reports.rest().await?;
+        self.writer.close().await
+    }
+}
+
+/// A ledger's file opened for reading, also while a gateway runs on it.
+#[derive(Debug)]
+pub struct LedgerFile {
+    store: Store,
+    connection: Connection,
+}
+
+impl LedgerFile {
+    /// Opens a file that a gateway has made.
+    pub fn open(path: &Path) -> Result<LedgerFile, LedgerError> {
+        let store = Store::at(path, Options::default())?;
+        let connection = store.open_read_only()?;
+        Ok(LedgerFile { store, connection })
+    }
+
+    /// Hands over one payment after the other, newest first, until there are no more or none is wanted.
+    pub fn each(&self, filter: &Filter, hand: impl FnMut(Record) -> ControlFlow<()>) -> Result<(), LedgerError> {
+        read::each(&self.connection, filter, hand).map_err(|error| self.store.trouble(&error))
+    }
+
+    /// Sums over settled payments, as [`Ledger::totals`].
+    pub fn totals(&self, filter: &Filter, by: GroupBy) -> Result<Vec<Total>, LedgerError> {
+        read::totals(&self.connection, filter, by).map_err(|error| self.store.trouble(&error))?
+    }
+}
