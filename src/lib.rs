@@ -28,6 +28,7 @@
 // What a client, a facilitator or a file sends must not be able to reach a panic. Tests may (clippy.toml).
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod access;
 pub mod config;
 pub mod evm;
 pub mod facilitator;

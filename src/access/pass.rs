@@ -1,0 +1,404 @@
+//! Passes: signed tokens that prove a window without a look-up.
+//!
+//! `fb1.<key id>.<payload>.<mac>`, the last two in base64url without padding: fit for a URL, a header and a cookie.
+//!
+//! The payload is of a fixed layout, because it is read on every request inside a window:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | expiry, Unix seconds, big-endian |
+//! | 1 | 0: any number of uses; 1: as many as follow |
+//! | 4 | uses, big-endian; 0 after a 0 |
+//! | 32 | payment id |
+//! | 1 | length of the payer |
+//! | 0–128 | payer, printable ASCII |
+//!
+//! The mac is HMAC-SHA-256 over a label that nothing else signs, over route and host, which the request names again
+//! and the token need not carry, and over the token up to the mac. Every pass has exactly one spelling.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use super::keys::{KEY_ID_BYTES_MAX, PassKeys};
+use crate::x402::PaymentId;
+
+/// The longest payer that a pass carries, in bytes: an EVM address has 42, a Solana address at most 44.
+pub const PAYER_BYTES_MAX: usize = 128;
+
+/// The longest token that is read, in bytes.
+pub const TOKEN_BYTES_MAX: usize =
+    VERSION.len() + 1 + KEY_ID_BYTES_MAX + 1 + base64_len(PAYLOAD_BYTES_MAX) + 1 + base64_len(MAC_BYTES);
+
+const VERSION: &str = "fb1";
+/// Tells these macs from any other use of the same key.
+const LABEL: &[u8] = b"farebox pass 1\0";
+const HEAD_BYTES: usize = 8 + 1 + 4 + 32 + 1;
+const PAYLOAD_BYTES_MAX: usize = HEAD_BYTES + PAYER_BYTES_MAX;
+const MAC_BYTES: usize = 32;
+
+const fn base64_len(bytes: usize) -> usize {
+    (bytes * 4).div_ceil(3)
+}
+
+/// What a pass is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass<'a> {
+    /// The route's name. Bound, not carried.
+    pub route: &'a str,
+    /// The canonical host it was paid on. Bound, not carried.
+    pub host: &'a str,
+    /// What it carries.
+    pub claims: Claims,
+}
+
+/// What a pass carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// Who paid. What is longer than [`PAYER_BYTES_MAX`] or not printable ASCII is no address and travels as empty.
+    pub payer: Arc<str>,
+    /// The payment that opened the window; uses are counted against it.
+    pub payment_id: PaymentId,
+    /// Unix seconds; good only before.
+    pub expires_at: u64,
+    /// Requests the window opens, the paid one included; `None`: any number.
+    pub uses: Option<u32>,
+}
+
+/// Why a token opens nothing. The request is then judged as if it had none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Denied {
+    /// Not a pass: too long, the wrong shape, or another spelling of one.
+    #[error("not a pass")]
+    Malformed,
+    /// Signed with a key that is not (or no longer) held.
+    #[error("signed with an unknown key")]
+    UnknownKey,
+    /// Forged, or issued for another route or host.
+    #[error("not issued for this route and host")]
+    BadMac,
+    /// It was good.
+    #[error("expired")]
+    Expired,
+}
+
+impl Denied {
+    /// The metrics label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Denied::Malformed => "malformed",
+            Denied::UnknownKey => "unknown_key",
+            Denied::BadMac => "bad_mac",
+            Denied::Expired => "expired",
+        }
+    }
+}
+
+impl PassKeys {
+    /// Signs a pass.
+    pub fn issue(&self, pass: &Pass<'_>) -> String {
+        let key = self.signing();
+        let mut token = String::with_capacity(TOKEN_BYTES_MAX);
+        token.push_str(VERSION);
+        token.push('.');
+        token.push_str(&key.id);
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(pass.claims.to_payload(), &mut token);
+        let mac = mac_over(&key.mac, pass.route, pass.host, &token).finalize().into_bytes();
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(mac, &mut token);
+        token
+    }
+
+    /// Judges a token for a route and a canonical host; `now` in Unix seconds.
+    pub fn check(&self, token: &str, route: &str, host: &str, now: u64) -> Result<Claims, Denied> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(Denied::Malformed);
+        }
+        let (signed, mac) = token.rsplit_once('.').ok_or(Denied::Malformed)?;
+        let mut parts = signed.split('.');
+        let (Some(VERSION), Some(id), Some(payload), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Denied::Malformed);
+        };
+        let mut mac_bytes = [0; MAC_BYTES];
+        if decode(mac, &mut mac_bytes).is_none_or(|mac| mac.len() != MAC_BYTES) {
+            return Err(Denied::Malformed);
+        }
+        let key = self.by_id(id).ok_or(Denied::UnknownKey)?;
+        // In constant time.
+        mac_over(&key.mac, route, host, signed).verify_slice(&mac_bytes).map_err(|_| Denied::BadMac)?;
+        let mut bytes = [0; PAYLOAD_BYTES_MAX];
+        let claims = decode(payload, &mut bytes).and_then(Claims::from_payload).ok_or(Denied::Malformed)?;
+        if now < claims.expires_at { Ok(claims) } else { Err(Denied::Expired) }
+    }
+}
+
+/// Lengths go in before texts, so that no two pairs of route and host read alike.
+fn mac_over(keyed: &Hmac<Sha256>, route: &str, host: &str, signed: &str) -> Hmac<Sha256> {
+    let mut mac = keyed.clone();
+    mac.update(LABEL);
+    for part in [route, host] {
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part.as_bytes());
+    }
+    mac.update(signed.as_bytes());
+    mac
+}
+
+/// What a text spells, if it fits; the engine refuses padding and stray bits at the end.
+fn decode<'a>(text: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    let len = URL_SAFE_NO_PAD.decode_slice(text, buffer).ok()?;
+    buffer.get(..len)
+}
+
+impl Claims {
+    fn to_payload(&self) -> Vec<u8> {
+        let carried = self.payer.len() <= PAYER_BYTES_MAX && is_printable(self.payer.as_bytes());
+        let payer = if carried { self.payer.as_bytes() } else { b"" };
+        let mut payload = Vec::with_capacity(PAYLOAD_BYTES_MAX);
+        payload.extend(self.expires_at.to_be_bytes());
+        payload.push(u8::from(self.uses.is_some()));
+        payload.extend(self.uses.unwrap_or(0).to_be_bytes());
+        payload.extend(id_bytes(&self.payment_id));
+        payload.extend(u8::try_from(payer.len()));
+        payload.extend(payer);
+        payload
+    }
+
+    /// Strict: a payload that [`Claims::to_payload`] would not have written is none.
+    fn from_payload(payload: &[u8]) -> Option<Claims> {
+        let (expires_at, rest) = payload.split_first_chunk()?;
+        let ([counted], rest) = rest.split_first_chunk()?;
+        let (uses, rest) = rest.split_first_chunk()?;
+        let (id, rest) = rest.split_first_chunk::<32>()?;
+        let ([payer_len], payer) = rest.split_first_chunk()?;
+        let uses = match (counted, u32::from_be_bytes(*uses)) {
+            (0, 0) => None,
+            (1, uses) => Some(uses),
+            (_, _) => return None,
+        };
+        if payer.len() != usize::from(*payer_len) || !is_printable(payer) {
+            return None;
+        }
+        Some(Claims {
+            payer: std::str::from_utf8(payer).ok()?.into(),
+            payment_id: PaymentId::from_digest(id),
+            expires_at: u64::from_be_bytes(*expires_at),
+            uses,
+        })
+    }
+}
+
+fn is_printable(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_graphic)
+}
+
+/// A payment id is 64 hex digits in lower case by construction, so this loses nothing.
+fn id_bytes(id: &PaymentId) -> impl Iterator<Item = u8> + '_ {
+    let nibble = |digit: u8| match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => digit.wrapping_sub(b'a').wrapping_add(10) & 15,
+    };
+    let (pairs, _) = id.as_str().as_bytes().as_chunks::<2>();
+    pairs.iter().map(move |[high, low]| nibble(*high) << 4 | nibble(*low))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: u64 = 1_790_000_000;
+
+    fn keys(ids: &[&str]) -> PassKeys {
+        let secrets: Vec<[u8; 32]> = ids.iter().map(|id| [id.as_bytes()[0]; 32]).collect();
+        PassKeys::new(ids.iter().copied().zip(secrets.iter().map(<[u8; 32]>::as_slice))).unwrap()
+    }
+
+    fn claims() -> Claims {
+        Claims {
+            payer: "0x857b06519E91e3A54538791bDbb0E22373e36b66".into(),
+            payment_id: PaymentId::parse(&"0123456789abcdef".repeat(4)).unwrap(),
+            expires_at: NOW + 60,
+            uses: Some(100),
+        }
+    }
+
+    fn pass() -> Pass<'static> {
+        Pass { route: "premium", host: "api.example.com", claims: claims() }
+    }
+
+    /// Signs any payload, also one that `issue` would not write.
+    fn sign(keys: &PassKeys, payload: &[u8]) -> String {
+        let signed = format!("fb1.{}.{}", keys.signing().id, URL_SAFE_NO_PAD.encode(payload));
+        let mac = mac_over(&keys.signing().mac, "premium", "api.example.com", &signed).finalize().into_bytes();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac))
+    }
+
+    #[test]
+    fn a_pass_opens_its_route_on_its_host_until_it_expires() {
+        let keys = keys(&["a"]);
+        let token = keys.issue(&pass());
+        assert_eq!(keys.check(&token, "premium", "api.example.com", NOW), Ok(claims()));
+        for (route, host, now, expected) in [
+            ("premium", "api.example.com", NOW + 59, Ok(claims())),
+            ("premium", "api.example.com", NOW + 60, Err(Denied::Expired)),
+            ("premium", "api.example.com", u64::MAX, Err(Denied::Expired)),
+            ("other", "api.example.com", NOW, Err(Denied::BadMac)),
+            ("premium", "www.example.com", NOW, Err(Denied::BadMac)),
+            ("premium", "", NOW, Err(Denied::BadMac)),
+            // The same letters, cut elsewhere.
+            ("premiumapi", ".example.com", NOW, Err(Denied::BadMac)),
+        ] {
+            assert_eq!(keys.check(&token, route, host, now), expected, "{route} {host} {now}");
+        }
+    }
+
+    /// Made by another implementation from the layout in the module's documentation. A change breaks passes in the
+    /// hands of clients, and wants another version.
+    #[test]
+    fn a_pass_has_the_documented_layout() {
+        let token = concat!(
+            "fb1.a.AAAAAGqxO7wBAAAAZAEjRWeJq83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vKjB4ODU3YjA2NTE5RTkxZTNB",
+            "NTQ1Mzg3OTFiRGJiMEUyMjM3M2UzNmI2Ng.Qlsud5Ol3jbgYXOo_aBNV1GMlSvMjJ-ut7GMSVxr-jI",
+        );
+        let keys = keys(&["a"]);
+        assert_eq!(keys.issue(&pass()), token);
+        assert_eq!(keys.check(token, "premium", "api.example.com", NOW), Ok(claims()));
+    }
+
+    #[test]
+    fn keys_rotate() {
+        let (old, both, new) = (keys(&["old"]), keys(&["new", "old"]), keys(&["new"]));
+        let (from_old, from_both) = (old.issue(&pass()), both.issue(&pass()));
+        let check = |keys: &PassKeys, token: &str| keys.check(token, "premium", "api.example.com", NOW).map(|_| ());
+        assert_eq!(check(&both, &from_old), Ok(()), "a retiring key still checks");
+        assert_eq!(check(&new, &from_both), Ok(()), "the first key signs");
+        assert_eq!(check(&new, &from_old), Err(Denied::UnknownKey));
+        assert_eq!(check(&keys(&["never", "new"]), &from_both), Ok(()), "keys are found by id, not by place");
+        let renamed = from_old.replacen("fb1.old.", "fb1.new.", 1);
+        assert_eq!(check(&both, &renamed), Err(Denied::BadMac));
+    }
+
+    #[test]
+    fn a_token_fits_into_a_url_a_header_and_a_cookie() {
+        let token = keys(&["a"]).issue(&pass());
+        assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')), "{token}");
+        assert!(token.starts_with("fb1.a.") && token.len() < 200, "{token}");
+    }
+
+    #[test]
+    fn the_longest_token_is_read_and_a_longer_one_is_not() {
+        let id = "k".repeat(KEY_ID_BYTES_MAX);
+        let keys = keys(&[&id]);
+        let mut pass = pass();
+        pass.claims.payer = "p".repeat(PAYER_BYTES_MAX).into();
+        let token = keys.issue(&pass);
+        assert_eq!(token.len(), TOKEN_BYTES_MAX);
+        assert_eq!(keys.check(&token, "premium", "api.example.com", NOW), Ok(pass.claims));
+        assert_eq!(keys.check(&format!("{token}A"), "premium", "api.example.com", NOW), Err(Denied::Malformed));
+    }
+
+    #[test]
+    fn a_payer_that_is_no_address_is_left_out() {
+        let keys = keys(&["a"]);
+        for payer in ["", "a b", "é", "a\nb", &"p".repeat(PAYER_BYTES_MAX + 1)] {
+            let mut pass = pass();
+            pass.claims.payer = payer.into();
+            let read = keys.check(&keys.issue(&pass), "premium", "api.example.com", NOW).unwrap();
+            assert_eq!(&*read.payer, "");
+        }
+    }
+
+    #[test]
+    fn a_signed_payload_of_another_shape_is_still_no_pass() {
+        let keys = keys(&["a"]);
+        let good = claims().to_payload();
+        assert!(keys.check(&sign(&keys, &good), "premium", "api.example.com", NOW).is_ok());
+        let longer = [&good[..], b"x"].concat();
+        let mut unlimited_with_count = good.clone();
+        unlimited_with_count[8] = 0;
+        let mut odd_tag = good.clone();
+        odd_tag[8] = 2;
+        let mut control = good.clone();
+        control[HEAD_BYTES] = b'\n';
+        for payload in [
+            &[][..],
+            &good[..HEAD_BYTES - 1],
+            &good[..good.len() - 1],
+            &longer,
+            &unlimited_with_count,
+            &odd_tag,
+            &control,
+        ] {
+            let token = sign(&keys, payload);
+            assert_eq!(keys.check(&token, "premium", "api.example.com", NOW), Err(Denied::Malformed), "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pass_is_malformed() {
+        let keys = keys(&["a"]);
+        let token = keys.issue(&pass());
+        let cases = [
+            String::new(),
+            "fb1".into(),
+            "fb1...".into(),
+            "fb1.a.b".into(),
+            token.replacen("fb1", "fb2", 1),
+            format!("{token}="),
+            format!("{token}.x"),
+            format!(" {token}"),
+            token.replacen("fb1.a.", "fb1.a.b.", 1),
+            token.rsplit_once('.').unwrap().0.to_owned(),
+            "é".repeat(20),
+        ];
+        for bad in cases {
+            assert_eq!(keys.check(&bad, "premium", "api.example.com", NOW), Err(Denied::Malformed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_single_character_of_a_token_can_be_changed() {
+        let keys = keys(&["a"]);
+        let token = keys.issue(&pass());
+        for at in 0..token.len() {
+            for other in ["A", "B", "z", "-", "_", ".", "", "="] {
+                let changed = format!("{}{other}{}", &token[..at], &token[at + 1..]);
+                let got = keys.check(&changed, "premium", "api.example.com", NOW);
+                assert_eq!(got.is_ok(), changed == token, "{changed}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn claims_survive_the_journey(
+            payer in "[!-~]{0,128}",
+            id in "[0-9a-f]{64}",
+            expires_at in 1..u64::MAX,
+            uses in any::<Option<u32>>(),
+            route in ".{0,40}",
+            host in ".{0,40}",
+        ) {
+            let keys = keys(&["a", "b"]);
+            let claims = Claims { payer: payer.into(), payment_id: PaymentId::parse(&id).unwrap(), expires_at, uses };
+            let token = keys.issue(&Pass { route: &route, host: &host, claims: claims.clone() });
+            prop_assert_eq!(keys.check(&token, &route, &host, expires_at - 1), Ok(claims));
+            prop_assert_eq!(keys.check(&token, &route, &host, expires_at), Err(Denied::Expired));
+            prop_assert_eq!(keys.check(&token, &format!("{route}x"), &host, 0), Err(Denied::BadMac));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(token in ".{0,400}", parts in prop::collection::vec("[A-Za-z0-9_-]{0,60}", 0..6)) {
+            let keys = keys(&["a"]);
+            prop_assert!(keys.check(&token, "", "", 0).is_err());
+            let almost = format!("fb1.a.{}", parts.join("."));
+            prop_assert!(keys.check(&almost, "", "", 0).is_err());
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The receipt cache: settled payments whose window is open, so that the same payment opens its route again
+//! without a look into the ledger.
+//!
+//! It is a cache of the ledger and nothing more: bounded, lost at a restart, and a miss is answered from the ledger. So
+//! the bound never costs a client its window.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+use subtle::ConstantTimeEq as _;
+
+use crate::ledger::{Record, State, UnixMillis};
+use crate::money::Amount;
+use crate::x402::{Network, PaymentId};
+
+/// A settled payment and the window it opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The name of the route it was paid for.
+    pub route: Arc<str>,
+    /// The canonical host it was paid on.
+    pub host: Arc<str>,
+    /// Who paid; empty where unknown.
+    pub payer: Arc<str>,
+    /// SHA-256 of the signed payload; see [`crate::x402::Payment`].
+    pub digest: [u8; 32],
+    /// When the money moved.
+    pub settled_at: UnixMillis,
+    /// When the window closes; open only before.
+    pub expires_at: UnixMillis,
+    /// Requests the window opens, the paid one included; `None`: any number. The ledger counts them.
+    pub uses: Option<u32>,
+    /// Where the money moved.
+    pub network: Network,
+    /// The token's address.
+    pub asset: Arc<str>,
+    /// Atomic units.
+    pub amount: Amount,
+    /// The transaction, where one was named.
+    pub transaction: Option<Arc<str>>,
+}
+
+impl Receipt {
+    /// The receipt that a record is, for a window of that length from settlement; `None` where it is not settled.
+    pub fn of(record: &Record, window: Duration, uses: Option<u32>) -> Option<Receipt> {
+        let settled_at = match record.state {
+            State::Settled => record.settled_at?,
+            State::Reserved | State::Settling | State::Unknown | State::Failed => return None,
+        };
+        let window_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+        Some(Receipt {
+            route: record.route.clone(),
+            host: record.host.clone(),
+            payer: record.payer.clone(),
+            digest: record.digest,
+            settled_at,
+            expires_at: settled_at.saturating_add(window_ms),
+            uses,
+            network: record.network.clone(),
+            asset: record.asset.clone(),
+            amount: record.amount,
+            transaction: record.transaction.clone(),
+        })
+    }
+
+    /// Whether the payment with that digest opens that route on that host at that time.
+    ///
+    /// The digest is compared, not the payment id alone: that is made of payer and nonce, which anybody can read on the
+    /// chain once the payment has settled. The signature, which the digest covers, makes it the payer's.
+    pub fn opens(&self, digest: &[u8; 32], route: &str, host: &str, now: UnixMillis) -> bool {
+        bool::from(self.digest.ct_eq(digest)) && *self.route == *route && *self.host == *host && now < self.expires_at
+    }
+}
+
+/// The settled payments that are remembered, by payment id.
+#[derive(Debug)]
+pub struct Receipts {
+    cache: Cache<PaymentId, Arc<Receipt>>,
+}
+
+impl Receipts {
+    /// Remembers at most so many.
+    pub fn new(capacity: usize) -> Receipts {
+        Receipts { cache: Cache::new(capacity) }
+    }
+
+    /// Remembers a receipt; may forget another one for it.
+    pub fn insert(&self, id: PaymentId, receipt: Arc<Receipt>) {
+        self.cache.insert(id, receipt);
+    }
+
+    /// The receipt of that payment, if it [opens](Receipt::opens) that route. `None` says nothing: the ledger knows.
+    pub fn lookup(
+        &self,
+        id: &PaymentId,
+        digest: &[u8; 32],
+        route: &str,
+        host: &str,
+        now: UnixMillis,
+    ) -> Option<Arc<Receipt>> {
+        self.cache.get(id).filter(|receipt| receipt.opens(digest, route, host, now))
+    }
+
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.cache.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.cache.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTLED_AT: UnixMillis = 1_790_000_000_000;
+    const DIGEST: [u8; 32] = [7; 32];
+
+    fn id(number: usize) -> PaymentId {
+        PaymentId::parse(&format!("{number:064x}")).unwrap()
+    }
+
+    fn record(state: State) -> Record {
+        Record {
+            id: id(1),
+            digest: DIGEST,
+            state,
+            route: "premium".into(),
+            host: "api.example.com".into(),
+            payer: "0x857b06519E91e3A54538791bDbb0E22373e36b66".into(),
+            network: Network::parse("base-sepolia").unwrap(),
+            asset: "0x036CbD53842c5426634e7929541eC2318f3dCF7e".into(),
+            amount: Amount::from(10_000),
+            way: "usdc".into(),
+            facilitator: Some("main".into()),
+            transaction: Some("0xabc".into()),
+            error: None,
+            reserved_at: SETTLED_AT - 500,
+            updated_at: SETTLED_AT,
+            settled_at: Some(SETTLED_AT),
+            delivered_at: None,
+            uses: 0,
+        }
+    }
+
+    fn receipt() -> Arc<Receipt> {
+        Arc::new(Receipt::of(&record(State::Settled), Duration::from_secs(60), Some(5)).unwrap())
+    }
+
+    #[test]
+    fn only_a_settled_record_is_a_receipt() {
+        for state in [State::Reserved, State::Settling, State::Unknown, State::Failed] {
+            assert_eq!(Receipt::of(&record(state), Duration::from_secs(60), None), None, "{state:?}");
+        }
+        assert_eq!(receipt().expires_at, SETTLED_AT + 60_000);
+        let endless = Receipt::of(&record(State::Settled), Duration::MAX, None).unwrap();
+        assert_eq!(endless.expires_at, UnixMillis::MAX);
+    }
+
+    #[test]
+    fn a_receipt_opens_its_own_window_only() {
+        let receipts = Receipts::new(10);
+        assert!(receipts.is_empty());
+        receipts.insert(id(1), receipt());
+        let hit = receipts.lookup(&id(1), &DIGEST, "premium", "api.example.com", SETTLED_AT);
+        assert_eq!(hit, Some(receipt()));
+        let mut forged = DIGEST;
+        forged[31] ^= 1;
+        for (number, digest, route, host, now, expected) in [
+            (1, DIGEST, "premium", "api.example.com", SETTLED_AT + 59_999, true),
+            (1, DIGEST, "premium", "api.example.com", SETTLED_AT + 60_000, false),
+            (2, DIGEST, "premium", "api.example.com", SETTLED_AT, false),
+            (1, forged, "premium", "api.example.com", SETTLED_AT, false),
+            (1, DIGEST, "other", "api.example.com", SETTLED_AT, false),
+            (1, DIGEST, "premium", "www.example.com", SETTLED_AT, false),
+        ] {
+            let hit = receipts.lookup(&id(number), &digest, route, host, now).is_some();
+            assert_eq!(hit, expected, "{number} {route} {host} {now}");
+        }
+    }
+
+    #[test]
+    fn it_never_holds_more_than_it_may() {
+        let receipts = Receipts::new(100);
+        for number in 0..1_000 {
+            receipts.insert(id(number), receipt());
+            assert!(receipts.len() <= 100);
+        }
+        assert!(!receipts.is_empty());
+    }
+}
