@@ -32,6 +32,7 @@ pub mod access;
 pub mod config;
 pub mod evm;
 pub mod facilitator;
+pub mod gate;
 pub mod ledger;
 pub mod money;
 pub mod route;

@@ -1,0 +1,213 @@
+//! Answers that the gateway gives itself. The one place where an error becomes a response.
+//!
+//! A body says `error` (a code for programs) and `message` (for the person who reads the log of that program);
+//! `retry` is `same_payment` where the client must not sign a second one. A facilitator's own words and
+//! anything internal stay in the log.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use crate::route::canonical::Ambiguous;
+use crate::x402::challenge::Challenge;
+use crate::x402::{Dialect, SettlementResponse, header as wire};
+
+/// Seconds after which a client may try again when nothing better is known.
+const RETRY_AFTER_SECONDS: u16 = 2;
+
+/// What a browser's script may read of an answer.
+pub const EXPOSED: &str =
+    "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, farebox-pass, farebox-payment-id, Retry-After";
+
+/// What a browser's script may send besides what the request's own preflight names.
+const ALLOWED: &str = "PAYMENT-SIGNATURE, X-PAYMENT, farebox-pass";
+
+/// The signed pass that opens a window.
+pub const FAREBOX_PASS: HeaderName = HeaderName::from_static("farebox-pass");
+/// The payment's id.
+pub const FAREBOX_PAYMENT_ID: HeaderName = HeaderName::from_static("farebox-payment-id");
+
+/// A complete response.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// Without `Content-Length` and what the connection needs.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Left out when the request was a `HEAD`.
+    pub body: Bytes,
+}
+
+/// Why a request is answered by the gateway with something other than a challenge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// The target has no canonical form.
+    AmbiguousPath(Ambiguous),
+    /// No route matches, and `unmatched` is `deny`.
+    NoRoute,
+    /// A payment header that cannot be read.
+    MalformedPayment(String),
+    /// Nobody knows whether the money moved.
+    SettlementPending,
+    /// The same payment is being delivered to another request.
+    PaymentInUse,
+    /// No facilitator can be asked; nothing was charged.
+    FacilitatorUnavailable,
+    /// The ledger cannot be written; nothing was charged.
+    LedgerUnavailable,
+    /// The upstream cannot be reached.
+    UpstreamUnreachable,
+    /// The upstream did not answer in time.
+    UpstreamTimeout,
+    /// The upstream's answer is not HTTP, or broke off before its head was complete.
+    UpstreamBroken,
+    /// The request is not one that this gateway forwards.
+    BadRequest(&'static str),
+    /// Something here went wrong; the log has it.
+    Internal,
+}
+
+impl Trouble {
+    /// Status, code and message.
+    fn words(&self) -> (StatusCode, &'static str, String) {
+        let fixed = |status, code, message: &str| (status, code, message.to_owned());
+        match self {
+            Trouble::AmbiguousPath(why) => (StatusCode::BAD_REQUEST, "ambiguous_path", why.to_string()),
+            Trouble::NoRoute => fixed(StatusCode::NOT_FOUND, "no_route", "nothing is served here"),
+            Trouble::MalformedPayment(what) => (StatusCode::BAD_REQUEST, "invalid_payload", what.clone()),
+            Trouble::SettlementPending => fixed(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "settlement_pending",
+                "the outcome of this payment is not known yet: send the same payment again, do not sign a new one",
+            ),
+            Trouble::PaymentInUse => fixed(
+                StatusCode::CONFLICT,
+                "payment_in_use",
+                "this payment is opening another request right now: if that one fails, send the same payment again",
+            ),
+            Trouble::FacilitatorUnavailable => fixed(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "facilitator_unavailable",
+                "payments cannot be settled right now; nothing was charged: send the same payment again",
+            ),
+            Trouble::LedgerUnavailable => fixed(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ledger_unavailable",
+                "payments cannot be recorded right now; nothing was charged: send the same payment again",
+            ),
+            Trouble::UpstreamUnreachable => {
+                fixed(StatusCode::BAD_GATEWAY, "upstream_unreachable", "the service behind this gateway is not there")
+            }
+            Trouble::UpstreamTimeout => {
+                fixed(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "the service behind this gateway did not answer")
+            }
+            Trouble::UpstreamBroken => fixed(
+                StatusCode::BAD_GATEWAY,
+                "upstream_broken",
+                "the service behind this gateway broke off its answer",
+            ),
+            Trouble::BadRequest(what) => fixed(StatusCode::BAD_REQUEST, "bad_request", what),
+            Trouble::Internal => fixed(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this gateway failed"),
+        }
+    }
+
+    /// Whether the client is to send the same payment again, later.
+    fn same_payment_again(&self) -> bool {
+        match self {
+            Trouble::SettlementPending
+            | Trouble::PaymentInUse
+            | Trouble::FacilitatorUnavailable
+            | Trouble::LedgerUnavailable => true,
+            Trouble::AmbiguousPath(_)
+            | Trouble::NoRoute
+            | Trouble::MalformedPayment(_)
+            | Trouble::UpstreamUnreachable
+            | Trouble::UpstreamTimeout
+            | Trouble::UpstreamBroken
+            | Trouble::BadRequest(_)
+            | Trouble::Internal => false,
+        }
+    }
+}
+
+/// What a client that had sent a payment is told of it besides.
+#[derive(Debug, Clone)]
+pub struct Settled<'a> {
+    /// In which version.
+    pub dialect: Dialect,
+    /// What became of it.
+    pub response: &'a SettlementResponse,
+}
+
+impl Answer {
+    /// The 402 of a priced route: both versions' terms, and what became of a refused payment.
+    pub fn challenge(challenge: Challenge, refused: Option<Settled<'_>>) -> Answer {
+        let mut headers = base_headers();
+        headers.push((header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")));
+        headers.push((
+            HeaderName::from_static(wire::PAYMENT_REQUIRED),
+            HeaderValue::from_maybe_shared(challenge.payment_required).unwrap_or(HeaderValue::from_static("")),
+        ));
+        headers.extend(refused.map(settlement_header));
+        Answer { status: StatusCode::PAYMENT_REQUIRED, headers, body: challenge.body }
+    }
+
+    /// Anything else that stops a request here.
+    pub fn trouble(trouble: &Trouble, settled: Option<Settled<'_>>) -> Answer {
+        let (status, error, message) = trouble.words();
+        let mut body = json!({ "error": error, "message": message });
+        let mut headers = base_headers();
+        if let (Trouble::AmbiguousPath(why), Some(fields)) = (trouble, body.as_object_mut()) {
+            fields.insert("reason".into(), why.reason().into());
+        }
+        // An upstream's failure leaves a settled payment good: it opens the route until it is delivered.
+        let paid = settled.as_ref().is_some_and(|settled| settled.response.success);
+        if trouble.same_payment_again() || paid {
+            if let Some(fields) = body.as_object_mut() {
+                fields.insert("retry".into(), "same_payment".into());
+            }
+            headers.push((header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)));
+        }
+        headers.push((header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")));
+        headers.extend(settled.map(settlement_header));
+        Answer { status, headers, body: Bytes::from(body.to_string()) }
+    }
+
+    /// The answer to a browser's preflight of a priced route.
+    pub fn preflight(method: &HeaderValue, requested: Option<&HeaderValue>) -> Answer {
+        let mut headers = vec![
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, method.clone()),
+            (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
+            (header::VARY, HeaderValue::from_static("Access-Control-Request-Method, Access-Control-Request-Headers")),
+        ];
+        let mut allowed = ALLOWED.to_owned();
+        if let Some(requested) = requested.and_then(|value| value.to_str().ok()) {
+            allowed.push_str(", ");
+            allowed.push_str(requested);
+        }
+        if let Ok(allowed) = HeaderValue::try_from(allowed) {
+            headers.push((header::ACCESS_CONTROL_ALLOW_HEADERS, allowed));
+        }
+        Answer { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() }
+    }
+}
+
+/// The header that tells a client what became of its payment, in its own dialect.
+pub fn settlement_header(settled: Settled<'_>) -> (HeaderName, HeaderValue) {
+    let name = match settled.dialect {
+        Dialect::V1 => HeaderName::from_static(wire::X_PAYMENT_RESPONSE),
+        Dialect::V2 => HeaderName::from_static(wire::PAYMENT_RESPONSE),
+    };
+    // Base64 is always a header value.
+    let value = HeaderValue::try_from(wire::encode_json(settled.response)).unwrap_or(HeaderValue::from_static(""));
+    (name, value)
+}
+
+fn base_headers() -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = Vec::with_capacity(8);
+    headers.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+    headers.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    headers.push((header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED)));
+    headers
+}

@@ -1,0 +1,196 @@
+//! One generation of the config with all that lives beside it: quoted offers, rendered challenges, the
+//! facilitators that settle them. Built whole, swapped whole, never changed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use alloy::primitives::Address;
+
+use crate::access::{PassCookie, PassKeys};
+use crate::config::{Charge, Config, Route, Terms};
+use crate::evm::eip3009::Token;
+use crate::facilitator::Facilitators;
+use crate::facilitator::pool::Pool;
+use crate::ledger::UnixMillis;
+use crate::telemetry::{Metrics, RouteMetrics};
+use crate::x402::Offer;
+use crate::x402::challenge::ChallengeTemplate;
+
+/// Earlier generations that are remembered, however short they lived.
+const RETIRED_MAX: usize = 64;
+
+/// A compiled config and what its routes need at work.
+pub struct Generation {
+    /// What the file says.
+    pub config: Arc<Config>,
+    /// Who settles.
+    pub facilitators: Arc<Facilitators>,
+    /// What signs and checks passes.
+    pub pass_keys: Arc<PassKeys>,
+    routes: Arc<Routes>,
+    /// What earlier generations quoted, newest first, for as long as a quote of theirs may be out.
+    retired: Vec<Retired>,
+}
+
+/// All routes of a generation, by the matcher's index.
+struct Routes {
+    live: Vec<LiveRoute>,
+    by_name: HashMap<Arc<str>, usize>,
+    /// The longest time for which a quote of these is honoured, or a payment of theirs redelivered.
+    remembered_seconds: u64,
+}
+
+#[derive(Clone)]
+struct Retired {
+    at: UnixMillis,
+    routes: Arc<Routes>,
+}
+
+/// A route at work.
+pub struct LiveRoute {
+    /// What the file says.
+    pub route: Arc<Route>,
+    /// Its counters.
+    pub metrics: Arc<RouteMetrics>,
+    /// What it asks for; `None` where it is free.
+    pub quote: Option<Arc<Quote>>,
+}
+
+/// A priced route's offers as its challenge shows them.
+pub struct Quote {
+    /// What the file says.
+    pub terms: Terms,
+    /// Every offer that can be paid right now.
+    pub offers: Vec<Arc<QuotedOffer>>,
+    /// The challenge that shows them.
+    pub challenge: ChallengeTemplate,
+    /// Carries a browser's pass.
+    pub cookie: PassCookie,
+}
+
+/// An offer with what its payments are checked with.
+pub struct QuotedOffer {
+    /// With the `extra` that the facilitator supplied.
+    pub offer: Offer,
+    /// The token's EIP-712 domain; `None` off EVM.
+    pub token: Option<Token>,
+    /// Who settles it.
+    pub pool: Arc<Pool>,
+}
+
+impl Generation {
+    /// Builds the next generation. `previous` and the time of the swap keep its quotes good.
+    pub fn build(
+        config: Arc<Config>,
+        facilitators: Arc<Facilitators>,
+        pass_keys: Arc<PassKeys>,
+        metrics: &Metrics,
+        previous: Option<(&Generation, UnixMillis)>,
+    ) -> Generation {
+        let live: Vec<LiveRoute> = config
+            .routes
+            .iter()
+            .map(|route| LiveRoute {
+                route: route.clone(),
+                metrics: metrics.for_route(&route.name),
+                quote: match &route.charge {
+                    Charge::Free => None,
+                    Charge::Priced(terms) => Some(Arc::new(Quote::of(&route.name, terms, &facilitators))),
+                },
+            })
+            .collect();
+        let by_name = live.iter().enumerate().map(|(index, live)| (live.route.name.clone(), index)).collect();
+        let quotes = || live.iter().filter_map(|live| live.quote.as_ref());
+        let quoted = quotes().flat_map(|quote| &quote.offers).map(|quoted| quoted.offer.max_timeout_seconds);
+        let remembered_seconds = quoted.chain(quotes().map(|quote| quote.terms.redeliver.as_secs())).max().unwrap_or(0);
+        let retired = previous.map(|(previous, at)| previous.retire(at)).unwrap_or_default();
+        let routes = Arc::new(Routes { live, by_name, remembered_seconds });
+        Generation { config, facilitators, pass_keys, routes, retired }
+    }
+
+    /// The same config with what the facilitators supply by now; `None` where that changes no offer.
+    pub fn requote(&self, metrics: &Metrics, now: UnixMillis) -> Option<Generation> {
+        let stale = |quote: &Quote| {
+            let now: Vec<QuotedOffer> = current_offers(&quote.terms, &self.facilitators).collect();
+            !now.iter().map(|quoted| &quoted.offer).eq(quote.offers.iter().map(|quoted| &quoted.offer))
+        };
+        if !self.routes.live.iter().filter_map(|live| live.quote.as_deref()).any(stale) {
+            return None;
+        }
+        let (config, facilitators) = (self.config.clone(), self.facilitators.clone());
+        Some(Generation::build(config, facilitators, self.pass_keys.clone(), metrics, Some((self, now))))
+    }
+
+    /// The route of that index of the matcher.
+    pub fn route(&self, index: usize) -> Option<&LiveRoute> {
+        self.routes.live.get(index)
+    }
+
+    /// Every route.
+    pub fn routes(&self) -> &[LiveRoute] {
+        &self.routes.live
+    }
+
+    /// What earlier generations quoted for a route of that name and what is still honoured, newest first.
+    pub fn earlier_offers(&self, route: &str, now: UnixMillis) -> impl Iterator<Item = &Arc<QuotedOffer>> {
+        self.retired.iter().flat_map(move |retired| {
+            let honoured =
+                move |quoted: &&Arc<QuotedOffer>| still_honoured(retired.at, quoted.offer.max_timeout_seconds, now);
+            retired.offers(route).iter().filter(honoured)
+        })
+    }
+
+    /// Everything that is remembered of what earlier generations quoted for a route of that name: what a payment that
+    /// was settled then may have paid.
+    pub fn remembered_offers(&self, route: &str) -> impl Iterator<Item = &Arc<QuotedOffer>> {
+        self.retired.iter().flat_map(move |retired| retired.offers(route))
+    }
+
+    fn retire(&self, now: UnixMillis) -> Vec<Retired> {
+        std::iter::once(Retired { at: now, routes: self.routes.clone() })
+            .chain(self.retired.iter().cloned())
+            .filter(|retired| still_honoured(retired.at, retired.routes.remembered_seconds, now))
+            .take(RETIRED_MAX)
+            .collect()
+    }
+}
+
+impl Retired {
+    fn offers(&self, route: &str) -> &[Arc<QuotedOffer>] {
+        let live = self.routes.by_name.get(route).and_then(|index| self.routes.live.get(*index));
+        live.and_then(|live| live.quote.as_ref()).map_or(&[], |quote| &quote.offers)
+    }
+}
+
+/// Whether a quote that was last shown at `retired_at` is still good.
+fn still_honoured(retired_at: UnixMillis, timeout_seconds: u64, now: UnixMillis) -> bool {
+    let timeout = i64::try_from(timeout_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
+    now.saturating_sub(retired_at) <= timeout
+}
+
+impl Quote {
+    fn of(route: &str, terms: &Terms, facilitators: &Facilitators) -> Quote {
+        let offers: Vec<Arc<QuotedOffer>> = current_offers(terms, facilitators).map(Arc::new).collect();
+        let shown: Vec<Offer> = offers.iter().map(|quoted| quoted.offer.clone()).collect();
+        let challenge = ChallengeTemplate::new(&shown, &terms.description, &terms.mime_type);
+        Quote { terms: terms.clone(), offers, challenge, cookie: PassCookie::of(route) }
+    }
+}
+
+/// The offers that can be paid with what the facilitators supply.
+fn current_offers(terms: &Terms, facilitators: &Facilitators) -> impl Iterator<Item = QuotedOffer> {
+    terms.offers.iter().filter_map(|offer| QuotedOffer::of(offer, facilitators))
+}
+
+impl QuotedOffer {
+    /// `None` where the scheme needs something that no facilitator has supplied yet, such as Solana's `feePayer`.
+    fn of(offer: &Offer, facilitators: &Facilitators) -> Option<QuotedOffer> {
+        let pool = facilitators.pool(&offer.way)?.clone();
+        let offer = pool.offer_with_extra(offer)?;
+        let token = offer.network.evm_chain_id().zip(offer.asset.eip712.as_ref()).and_then(|(chain_id, domain)| {
+            let address: Address = offer.asset.address.parse().ok()?;
+            Some(Token::new(chain_id, address, domain))
+        });
+        Some(QuotedOffer { offer, token, pool })
+    }
+}

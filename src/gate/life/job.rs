@@ -1,0 +1,246 @@
+//! What is done with a payment, whatever becomes of the request that brought it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use tracing::{error, warn};
+
+use super::{HeadPatch, Money};
+use crate::access::{Claims, Pass, PassKeys, Receipt};
+use crate::config::SettleMode;
+use crate::facilitator::pool::Pool;
+use crate::facilitator::{Order, Settlement};
+use crate::gate::answer::{self, Answer, FAREBOX_PASS, FAREBOX_PAYMENT_ID, Settled, Trouble};
+use crate::gate::generation::Quote;
+use crate::gate::holds::Hold;
+use crate::gate::{Shared, refusal, unix_millis};
+use crate::ledger::{Transition, UnixMillis};
+use crate::telemetry::{Mode, RouteMetrics, SettlementOutcome};
+use crate::x402::{Dialect, PaymentId, Reason, SettlementResponse};
+
+/// A payment and what it opens; outlives the request that brought it.
+pub struct Job {
+    pub(in crate::gate) shared: Arc<Shared>,
+    pub(in crate::gate) id: PaymentId,
+    /// See [`crate::x402::Payment`].
+    pub(in crate::gate) digest: [u8; 32],
+    /// In which version the client speaks.
+    pub(in crate::gate) dialect: Dialect,
+    pub(in crate::gate) quote: Arc<Quote>,
+    pub(in crate::gate) route: Arc<str>,
+    pub(in crate::gate) host: Arc<str>,
+    pub(in crate::gate) metrics: Arc<RouteMetrics>,
+    pub(in crate::gate) pass_keys: Arc<PassKeys>,
+    /// Whether a browser sends the pass over TLS only.
+    pub(in crate::gate) secure: bool,
+    /// Given up when the last of request and settlement is done with the payment.
+    pub(in crate::gate) hold: Hold,
+}
+
+/// What is to be settled, and by whom.
+pub struct Charge {
+    pub(in crate::gate) order: Order,
+    pub(in crate::gate) pool: Arc<Pool>,
+}
+
+/// How a settlement ended.
+#[derive(Debug, Clone)]
+pub(super) enum Ended {
+    Settled(Money),
+    Refused(Reason),
+    /// Certainly not charged, for a reason that is not the payment's.
+    NotCharged(Trouble),
+    /// Nobody knows; perhaps a transaction was named.
+    Unknown {
+        transaction: Option<Arc<str>>,
+    },
+}
+
+impl Job {
+    /// Moves the money. The payment is `settling` in the ledger before the facilitator is asked, and its outcome
+    /// is there before anybody is told.
+    pub(super) async fn settle(&self, charge: &Charge) -> Ended {
+        if self.quote.terms.settle == SettleMode::OnSuccess
+            && let Err(error) = self.shared.ledger.advance(&self.id, Transition::Settling, unix_millis()).await
+        {
+            error!(payment_id = %self.id, %error, "not settled: the ledger cannot be written");
+            // It may have been written all the same, and nobody has been asked to settle anything.
+            self.fail("the ledger could not be written before the settlement".to_owned()).await;
+            return Ended::NotCharged(Trouble::LedgerUnavailable);
+        }
+        let settlement = charge.pool.settle(&charge.order).await;
+        let ended = self.write(charge, settlement).await;
+        let outcome = match &ended {
+            Ended::Settled(_) => SettlementOutcome::Settled,
+            Ended::Refused(_) => SettlementOutcome::Refused,
+            Ended::NotCharged(_) => SettlementOutcome::NotSent,
+            Ended::Unknown { .. } => SettlementOutcome::Unknown,
+        };
+        self.metrics.settlement(mode_label(self.quote.terms.settle), outcome);
+        ended
+    }
+
+    async fn write(&self, charge: &Charge, settlement: Settlement) -> Ended {
+        match settlement {
+            Settlement::Settled { facilitator, transaction, payer } => {
+                let offer = &charge.order.offer;
+                // What the payer signed stands above what the facilitator says of it.
+                let signer = charge.order.payment.payer().map(|payer| payer.to_string());
+                let money = Money {
+                    network: offer.network.clone(),
+                    asset: offer.asset.address.clone(),
+                    amount: offer.amount,
+                    transaction: transaction.into(),
+                    payer: signer.or(payer).unwrap_or_default().into(),
+                    settled_at: unix_millis(),
+                };
+                self.settled(facilitator, money).await
+            }
+            Settlement::Refused { reason, detail } => {
+                self.fail(format!("refused: {reason}: {detail}")).await;
+                Ended::Refused(reason)
+            }
+            Settlement::NotSent { fault } => {
+                self.fail(fault.to_string()).await;
+                Ended::NotCharged(Trouble::FacilitatorUnavailable)
+            }
+            Settlement::Unknown { facilitator, transaction, detail } => {
+                warn!(
+                    payment_id = %self.id, route = %self.route, %facilitator, transaction, detail,
+                    "a settlement's outcome is unknown: the client is told to send the same payment again; \
+                     look for the payer's nonce on the chain before you give or take any money by hand"
+                );
+                let transaction: Option<Arc<str>> = transaction.map(Arc::from);
+                let unknown =
+                    Transition::Unknown { facilitator, transaction: transaction.clone(), error: detail.into() };
+                if let Err(error) = self.shared.record(&self.id, unknown).await {
+                    error!(
+                        payment_id = %self.id, %error,
+                        "unknown, and not written: it stays settling until its payment comes again, or a restart"
+                    );
+                }
+                Ended::Unknown { transaction }
+            }
+        }
+    }
+
+    async fn settled(&self, facilitator: Arc<str>, money: Money) -> Ended {
+        let settled = Transition::Settled {
+            facilitator,
+            transaction: money.transaction.clone(),
+            payer: Some(money.payer.clone()),
+        };
+        if let Err(error) = self.shared.record(&self.id, settled).await {
+            error!(
+                payment_id = %self.id, transaction = %money.transaction, %error,
+                "settled, but not written: the payment is unknown until the ledger works and it is resolved"
+            );
+            return Ended::Unknown { transaction: Some(money.transaction) };
+        }
+        self.open_window(&money).await;
+        self.hold.delivering();
+        self.metrics.settled(money.network.caip2(), &money.asset, money.amount.to_f64_lossy());
+        Ended::Settled(money)
+    }
+
+    /// Certainly not charged.
+    pub(super) async fn fail(&self, why: String) {
+        if let Err(error) = self.shared.record(&self.id, Transition::Failed { error: why.into() }).await {
+            error!(
+                payment_id = %self.id, %error,
+                "not charged, but not written: the next request with this payment will put it right"
+            );
+        }
+    }
+
+    /// From now on the same payment opens the route without being judged again.
+    async fn open_window(&self, money: &Money) {
+        let Some(window) = self.quote.terms.window else { return };
+        // The paid request is the first that the window counts, and is counted before anybody can find the receipt.
+        if let Some(uses) = window.uses
+            && let Err(error) = self.shared.ledger.count_use(&self.id, uses).await
+        {
+            error!(payment_id = %self.id, %error, "a window's first use was not counted");
+        }
+        self.shared.receipts.insert(self.id.clone(), Arc::new(self.receipt(money)));
+    }
+
+    fn receipt(&self, money: &Money) -> Receipt {
+        Receipt {
+            route: self.route.clone(),
+            host: self.host.clone(),
+            payer: money.payer.clone(),
+            digest: self.digest,
+            settled_at: money.settled_at,
+            expires_at: self.window_end(money.settled_at),
+            uses: self.quote.terms.window.and_then(|window| window.uses),
+            network: money.network.clone(),
+            asset: money.asset.clone(),
+            amount: money.amount,
+            transaction: Some(money.transaction.clone()),
+        }
+    }
+
+    /// When a window that opened at `settled_at` ends.
+    fn window_end(&self, settled_at: UnixMillis) -> UnixMillis {
+        let length = self.quote.terms.window.map_or(0, |window| window.duration.as_millis());
+        settled_at.saturating_add(i64::try_from(length).unwrap_or(i64::MAX))
+    }
+
+    pub(super) fn settlement_response(&self, money: &Money) -> SettlementResponse {
+        let payer = (!money.payer.is_empty()).then_some(&*money.payer);
+        SettlementResponse::settled(self.dialect, &money.network, &money.transaction, payer, money.amount)
+    }
+
+    pub(super) fn head_patch(&self, money: &Money) -> HeadPatch {
+        let response = self.settlement_response(money);
+        let mut patch = HeadPatch::default();
+        patch.set.push(answer::settlement_header(Settled { dialect: self.dialect, response: &response }));
+        if let Ok(id) = HeaderValue::try_from(self.id.as_str()) {
+            patch.set.push((FAREBOX_PAYMENT_ID, id));
+        }
+        if self.quote.terms.window.is_some() {
+            self.add_pass(&mut patch, money);
+        }
+        patch
+    }
+
+    fn add_pass(&self, patch: &mut HeadPatch, money: &Money) {
+        let expires_at = self.window_end(money.settled_at);
+        let left = u64::try_from(expires_at.saturating_sub(unix_millis())).unwrap_or(0);
+        if left == 0 {
+            // Delivered after its window has closed.
+            return;
+        }
+        let token = self.pass_keys.issue(&Pass {
+            route: &self.route,
+            host: &self.host,
+            claims: Claims {
+                payer: money.payer.clone(),
+                payment_id: self.id.clone(),
+                expires_at: u64::try_from(expires_at / 1000).unwrap_or(0),
+                uses: self.quote.terms.window.and_then(|window| window.uses),
+            },
+        });
+        let cookie = self.quote.cookie.set_cookie(&token, Duration::from_millis(left), self.secure);
+        patch.cookie = HeaderValue::try_from(cookie).ok();
+        if let Ok(token) = HeaderValue::try_from(token) {
+            patch.set.push((FAREBOX_PASS, token));
+        }
+    }
+
+    /// The 402 of a payment that was judged and found wanting.
+    pub(super) fn refusal(&self, charge: &Charge, reason: Reason) -> Answer {
+        let Order { payment, resource, .. } = &charge.order;
+        refusal::refuse(&self.quote, &resource.url, payment, reason, &self.metrics)
+    }
+}
+
+fn mode_label(mode: SettleMode) -> Mode {
+    match mode {
+        SettleMode::OnSuccess => Mode::OnSuccess,
+        SettleMode::Before => Mode::Before,
+        SettleMode::Overlap => Mode::Overlap,
+    }
+}

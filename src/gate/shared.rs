@@ -1,0 +1,105 @@
+//! What outlives every generation and every request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use super::holds::Holds;
+use super::unix_millis;
+use crate::access::Receipts;
+use crate::ledger::{Ledger, LedgerError, Record, State, Transition};
+use crate::x402::PaymentId;
+
+/// Receipts that are remembered without the ledger; a window whose receipt was forgotten is found there.
+const RECEIPTS_MAX: usize = 100_000;
+
+/// What outlives every generation and every request.
+pub struct Shared {
+    /// Every payment's state.
+    pub ledger: Arc<dyn Ledger>,
+    /// The windows that are open, for a look-up without the ledger.
+    pub receipts: Receipts,
+    /// Settlements and last writes that outlive their requests: a shutdown waits for them.
+    pub tasks: TaskTracker,
+    pub(super) holds: Holds,
+    pub(super) patience: Patience,
+}
+
+/// How long a request waits for what others do with its payment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Until it is known whether the money moved.
+    pub(super) outcome: Duration,
+    /// Then until the first response is delivered, where the route has no window.
+    pub(super) delivery: Duration,
+    /// Before each new try to write down what has happened already.
+    pub(super) write_again: &'static [Duration],
+}
+
+impl Patience {
+    pub(super) const NORMAL: Patience = Patience {
+        outcome: Duration::from_secs(30),
+        delivery: Duration::from_secs(5),
+        write_again: &[Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1)],
+    };
+}
+
+impl Shared {
+    pub(super) fn new(ledger: Arc<dyn Ledger>, patience: Patience) -> Shared {
+        Shared {
+            ledger,
+            receipts: Receipts::new(RECEIPTS_MAX),
+            tasks: TaskTracker::new(),
+            holds: Holds::default(),
+            patience,
+        }
+    }
+
+    /// Writes down what has happened already and must not be lost: tried again while the ledger cannot be written.
+    pub(super) async fn record(&self, id: &PaymentId, transition: Transition) -> Result<(), LedgerError> {
+        let now = unix_millis();
+        let mut pauses = self.patience.write_again.iter();
+        let mut in_doubt = false;
+        loop {
+            match self.ledger.advance(id, transition.clone(), now).await {
+                Ok(()) => return Ok(()),
+                // A try whose answer was lost may have been carried out.
+                Err(conflict @ LedgerError::Conflict { .. }) if in_doubt => {
+                    let record = self.ledger.find(id).await?;
+                    return if record.is_some_and(|record| is_done(&transition, &record)) {
+                        Ok(())
+                    } else {
+                        Err(conflict)
+                    };
+                }
+                Err(conflict @ LedgerError::Conflict { .. }) => return Err(conflict),
+                Err(error @ LedgerError::Unavailable(_)) => {
+                    let Some(pause) = pauses.next() else { return Err(error) };
+                    in_doubt = true;
+                    tokio::time::sleep(*pause).await;
+                }
+            }
+        }
+    }
+
+    /// Runs what must outlive its request.
+    pub(super) fn outlive(&self, work: impl Future<Output = ()> + Send + 'static) {
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(self.tasks.spawn_on(work, &runtime)),
+            // The process ends; the next start finds in the ledger what was left.
+            Err(_) => tracing::warn!("a payment's last write is left to the next start"),
+        }
+    }
+}
+
+/// Whether the record is what the transition makes of it.
+fn is_done(transition: &Transition, record: &Record) -> bool {
+    match transition {
+        Transition::Settling => record.state == State::Settling,
+        Transition::Settled { .. } => record.state == State::Settled,
+        Transition::Unknown { .. } => record.state == State::Unknown,
+        Transition::Failed { .. } => record.state == State::Failed,
+        Transition::Delivered => record.delivered_at.is_some(),
+    }
+}

@@ -1,0 +1,20 @@
+//! The gate without a socket: real signed payments, a ledger that can fail or pause, a facilitator that can be told
+//! what to answer.
+
+mod doubles;
+mod stand;
+mod wallet;
+
+mod entry;
+mod ledger_faults;
+mod modes;
+mod properties;
+mod quotes;
+mod races;
+mod redelivery;
+mod refusals;
+mod tickets;
+mod windows;
+
+/// Every settle mode, as the file spells it.
+const MODES: [&str; 3] = ["on-success", "before", "overlap"];
