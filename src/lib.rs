@@ -29,12 +29,14 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod access;
+pub mod admin;
 pub mod config;
 pub mod evm;
 pub mod facilitator;
 pub mod gate;
 pub mod ledger;
 pub mod money;
+pub mod proxy;
 pub mod route;
 pub mod telemetry;
 pub mod x402;

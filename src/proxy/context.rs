@@ -1,0 +1,83 @@
+//! What one request carries from hook to hook.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::forward::Client;
+use super::live::Live;
+use super::upstreams::LiveUpstream;
+use crate::gate::Identity;
+use crate::gate::answer::Answer;
+use crate::gate::life::{Money, Ticket};
+use crate::telemetry::{InFlight, Outcome};
+use crate::x402::PaymentId;
+
+/// One request, from its head to its log line.
+pub(super) struct Context {
+    /// When the head had been read.
+    pub(super) started: Instant,
+    /// Counted for as long as the request lasts: for a metric, and for a shutdown that waits for it.
+    pub(super) in_flight: Option<(InFlight, TaskTrackerToken)>,
+    /// The generation that this request finishes on.
+    pub(super) live: Option<Arc<Live>>,
+    /// The matched route's index.
+    pub(super) route: Option<usize>,
+    /// What became of it so far.
+    pub(super) outcome: Outcome,
+    /// Who asks.
+    pub(super) client: Option<Client>,
+    /// Where it is forwarded to.
+    pub(super) upstream: Option<Arc<LiveUpstream>>,
+    /// The canonical target, where it is not what was sent.
+    pub(super) rewritten: Option<String>,
+    /// Whether the response belongs to one payer.
+    pub(super) private: bool,
+    /// What the upstream is told of the payment.
+    pub(super) identity: Option<Box<Identity>>,
+    /// The payment that opens this request.
+    pub(super) ticket: Option<Ticket>,
+    /// What the client gets instead of what the upstream said.
+    pub(super) instead: Option<Answer>,
+    /// The payment's id, for the log.
+    pub(super) payment: Option<PaymentId>,
+    /// The settlement, for the log.
+    pub(super) money: Option<Money>,
+    /// When the upstream was asked.
+    pub(super) asked: Option<Instant>,
+    /// How long its head took.
+    pub(super) upstream_time: Option<Duration>,
+    /// How long the head waited for the settlement.
+    pub(super) settle_time: Option<Duration>,
+    /// Whether the upstream's final head has been judged.
+    pub(super) judged: bool,
+    /// Whether that head was one that a payment pays for.
+    pub(super) good: bool,
+}
+
+impl Context {
+    pub(super) fn new() -> Context {
+        Context {
+            started: Instant::now(),
+            in_flight: None,
+            live: None,
+            route: None,
+            outcome: Outcome::InternalError,
+            client: None,
+            upstream: None,
+            rewritten: None,
+            private: false,
+            identity: None,
+            ticket: None,
+            instead: None,
+            payment: None,
+            money: None,
+            asked: None,
+            upstream_time: None,
+            settle_time: None,
+            judged: false,
+            good: false,
+        }
+    }
+}

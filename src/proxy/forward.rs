@@ -1,0 +1,258 @@
+//! What an upstream sees of a request, and what a client sees of a paid response.
+
+use std::borrow::Cow;
+use std::io::Write as _;
+use std::net::IpAddr;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::access::strip_passes;
+use crate::config::UpstreamHost;
+use crate::gate::answer::{EXPOSED, FAREBOX_PAYMENT_ID};
+use crate::gate::life::HeadPatch;
+use crate::gate::{Identity, is_ours};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+const FAREBOX_ROUTE: HeaderName = HeaderName::from_static("farebox-route");
+const FAREBOX_PAYER: HeaderName = HeaderName::from_static("farebox-payer");
+const FAREBOX_NETWORK: HeaderName = HeaderName::from_static("farebox-network");
+const FAREBOX_ASSET: HeaderName = HeaderName::from_static("farebox-asset");
+const FAREBOX_AMOUNT: HeaderName = HeaderName::from_static("farebox-amount");
+const FAREBOX_TRANSACTION: HeaderName = HeaderName::from_static("farebox-transaction");
+
+/// The longest text of an IP address: IPv6 that ends in IPv4.
+const ADDRESS_BYTES_MAX: usize = 45;
+
+/// Who asked.
+pub(super) struct Client {
+    /// Who the client is, as far as trusted proxies say: for the log.
+    pub(super) address: IpAddr,
+    /// The other end of the connection.
+    pub(super) peer: IpAddr,
+    /// Whether it may speak for others.
+    pub(super) trusted: bool,
+    /// As the client sees it.
+    pub(super) scheme: &'static str,
+}
+
+/// Makes room for what is added to a request, once: a map that grows under the fields copies them all.
+pub(super) fn make_room(headers: &mut HeaderMap, identity: Option<&Identity>) {
+    const FORWARDED_FIELDS: usize = 3;
+    let identity_fields = match identity.map(|identity| &identity.paid) {
+        None => 0,
+        Some(None) => 3,
+        Some(Some(_)) => 7,
+    };
+    headers.reserve(FORWARDED_FIELDS + identity_fields);
+}
+
+/// Takes out what only Farebox may say: of a request payments, passes and claims of who paid, of a response receipts.
+pub(super) fn strip_ours(headers: &mut HeaderMap) {
+    let ours: Vec<HeaderName> = headers.keys().filter(|name| is_ours(name)).cloned().collect();
+    for name in &ours {
+        headers.remove(name);
+    }
+}
+
+/// Takes passes out of cookies, and leaves the others byte for byte.
+pub(super) fn strip_cookies(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::COOKIE) {
+        return;
+    }
+    let mut changed = false;
+    let mut kept = Vec::new();
+    for cookie in headers.get_all(header::COOKIE) {
+        match strip_passes(cookie.as_bytes()) {
+            Some(Cow::Borrowed(_)) => kept.push(cookie.clone()),
+            Some(Cow::Owned(rest)) => {
+                changed = true;
+                kept.extend(HeaderValue::from_bytes(&rest).ok());
+            }
+            None => changed = true,
+        }
+    }
+    if changed {
+        headers.remove(header::COOKIE);
+        for cookie in kept {
+            headers.append(header::COOKIE, cookie);
+        }
+    }
+}
+
+/// Says who the client is and which authority it named, for upstreams that look.
+pub(super) fn add_forwarded(headers: &mut HeaderMap, client: &Client) {
+    if let Some(chain) = forwarded_for(headers, client) {
+        headers.insert(X_FORWARDED_FOR, chain);
+    }
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme));
+    if !(client.trusted && headers.contains_key(X_FORWARDED_HOST)) {
+        match headers.get(header::HOST).cloned() {
+            Some(authority) => headers.insert(X_FORWARDED_HOST, authority),
+            None => headers.remove(X_FORWARDED_HOST),
+        };
+    }
+}
+
+/// The peer's address, behind what a trusted proxy said before.
+fn forwarded_for(headers: &HeaderMap, client: &Client) -> Option<HeaderValue> {
+    let mut chain = Vec::new();
+    if client.trusted {
+        for value in headers.get_all(X_FORWARDED_FOR) {
+            chain.extend_from_slice(value.as_bytes());
+            chain.extend_from_slice(b", ");
+        }
+    }
+    if !chain.is_empty() {
+        write!(chain, "{}", client.peer).ok()?;
+        return HeaderValue::from_bytes(&chain).ok();
+    }
+    // Without a proxy, as almost always: on the stack, for the value is copied once anyway.
+    let mut text = [0; ADDRESS_BYTES_MAX];
+    let mut rest = &mut text[..];
+    write!(rest, "{}", client.peer).ok()?;
+    let unused = rest.len();
+    HeaderValue::from_bytes(text.get(..ADDRESS_BYTES_MAX.checked_sub(unused)?)?).ok()
+}
+
+/// Sets the `Host` that the upstream is configured to see.
+pub(super) fn set_host(headers: &mut HeaderMap, host: &UpstreamHost) {
+    match host {
+        UpstreamHost::Keep => {}
+        UpstreamHost::Set(name) => set(headers, header::HOST, name),
+    }
+}
+
+/// Says who paid what.
+pub(super) fn add_identity(headers: &mut HeaderMap, identity: &Identity) {
+    set(headers, FAREBOX_ROUTE, &identity.route);
+    set(headers, FAREBOX_PAYMENT_ID, identity.payment_id.as_str());
+    if !identity.payer.is_empty() {
+        set(headers, FAREBOX_PAYER, &identity.payer);
+    }
+    if let Some(paid) = &identity.paid {
+        set(headers, FAREBOX_NETWORK, paid.network.caip2());
+        set(headers, FAREBOX_ASSET, &paid.asset);
+        set(headers, FAREBOX_AMOUNT, &paid.amount.to_string());
+        if let Some(transaction) = &paid.transaction {
+            set(headers, FAREBOX_TRANSACTION, transaction);
+        }
+    }
+}
+
+/// What is said here comes from the config or has been checked: all of it is printable.
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Puts the settlement and the pass on a paid response.
+pub(super) fn patch_response(headers: &mut HeaderMap, patch: HeadPatch) {
+    headers.extend(patch.set);
+    if let Some(cookie) = patch.cookie {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+    let theirs = headers.get(header::ACCESS_CONTROL_EXPOSE_HEADERS).and_then(|value| value.to_str().ok());
+    let exposed = match theirs {
+        Some(theirs) if !theirs.is_empty() => HeaderValue::try_from(format!("{theirs}, {EXPOSED}")).ok(),
+        Some(_) | None => None,
+    };
+    let exposed = exposed.unwrap_or(HeaderValue::from_static(EXPOSED));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+}
+
+/// A script that could read the challenge and pay may read what it paid for; where the upstream says who may, it does.
+pub(super) fn make_readable(headers: &mut HeaderMap) {
+    headers.entry(header::ACCESS_CONTROL_ALLOW_ORIGIN).or_insert(HeaderValue::from_static("*"));
+}
+
+/// What one payer paid for is not for a shared cache. What else the upstream says of caching stays said.
+pub(super) fn make_private(headers: &mut HeaderMap) {
+    let policy = match headers.contains_key(header::CACHE_CONTROL) {
+        false => Some(HeaderValue::from_static("private")),
+        true => private_policy(headers),
+    };
+    if let Some(policy) = policy {
+        headers.insert(header::CACHE_CONTROL, policy);
+    }
+}
+
+/// The upstream's directives without those for shared caches; `None` where it keeps those out itself.
+fn private_policy(headers: &HeaderMap) -> Option<HeaderValue> {
+    let theirs = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let mut policy = "private".to_owned();
+    for directive in theirs.flat_map(|value| value.split(',')).map(str::trim).filter(|part| !part.is_empty()) {
+        let name = directive.split('=').next().unwrap_or_default().trim();
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        if is("no-store") || is("private") {
+            return None;
+        }
+        if !is("public") && !is("s-maxage") {
+            policy.push_str(", ");
+            policy.push_str(directive);
+        }
+    }
+    HeaderValue::try_from(policy).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn what_one_payer_paid_for_is_kept_out_of_shared_caches_and_no_less_strictly() {
+        for (theirs, ours) in [
+            (&[][..], "private"),
+            (&["public, max-age=60"], "private, max-age=60"),
+            (&["s-maxage=9, max-age=60"], "private, max-age=60"),
+            (&["no-cache, must-revalidate"], "private, no-cache, must-revalidate"),
+            (&["max-age=1", "immutable"], "private, max-age=1, immutable"),
+            (&["No-Store"], "No-Store"),
+            (&["private, max-age=5"], "private, max-age=5"),
+        ] {
+            let mut headers: HeaderMap =
+                theirs.iter().map(|value| (header::CACHE_CONTROL, HeaderValue::from_static(value))).collect();
+            make_private(&mut headers);
+            assert_eq!(headers.get(header::CACHE_CONTROL).unwrap(), ours, "{theirs:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_adds_to_who_forwarded() {
+        let sent = [("host", "api.example"), ("x-forwarded-for", "203.0.113.9"), ("x-forwarded-host", "front.example")];
+        for (trusted, chain, host) in
+            [(true, "203.0.113.9, 10.0.0.1", "front.example"), (false, "10.0.0.1", "api.example")]
+        {
+            let address: IpAddr = [10, 0, 0, 1].into();
+            let mut headers = headers(&sent);
+            add_forwarded(&mut headers, &Client { address, peer: address, trusted, scheme: "https" });
+            assert_eq!(headers.get(X_FORWARDED_FOR).unwrap(), chain);
+            assert_eq!(headers.get(X_FORWARDED_HOST).unwrap(), host);
+            assert_eq!(headers.get(X_FORWARDED_PROTO).unwrap(), "https");
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_request_passes_for_farebox_and_other_cookies_stay() {
+        let mut headers = headers(&[
+            ("farebox-payer", "0x1"),
+            ("farebox_payer", "0x1"),
+            ("x_forwarded_for", "1.2.3.4"),
+            ("payment-signature", "e30="),
+            ("x-payment", "e30="),
+            ("cookie", "a=1; farebox-pass-00aa11bb=token; b=2"),
+            ("x-other", "stays"),
+        ]);
+        strip_ours(&mut headers);
+        strip_cookies(&mut headers);
+        assert_eq!(headers.len(), 2, "{headers:?}");
+        assert_eq!(headers.get(header::COOKIE).unwrap(), "a=1; b=2");
+    }
+}

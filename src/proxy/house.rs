@@ -1,0 +1,271 @@
+//! The running gateway: the generation in force, how it is swapped, and what its operator may ask.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use serde_json::json;
+use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::{error, info, warn};
+
+use super::live::Live;
+use super::observer::CallMetrics;
+use super::upstreams::Upstreams;
+use crate::access::PassKeys;
+use crate::access::keys::KeyError;
+use crate::admin::{Operations, ReloadAnswer};
+use crate::config::{self, Config, Loaded};
+use crate::facilitator::{BuildError, Facilitators};
+use crate::gate::generation::Generation;
+use crate::gate::{Gate, unix_millis};
+use crate::ledger::metered::MeteredLedger;
+use crate::ledger::{Ledger, LedgerError, StoredKey};
+use crate::telemetry::log::Logs;
+use crate::telemetry::{InFlight, Metrics, Reload, Unsettled};
+
+/// Everything that runs.
+pub struct House {
+    /// Judges requests.
+    pub gate: Gate,
+    /// Counts them.
+    pub metrics: Arc<Metrics>,
+    live: ArcSwap<Live>,
+    requests: TaskTracker,
+    /// `None` where the config did not come from a file.
+    file: Option<PathBuf>,
+    /// Keys of the ledger's, for a config that names none.
+    stored_keys: Vec<StoredKey>,
+    logs: Option<Logs>,
+    /// One reload or requote at a time.
+    swapping: Mutex<()>,
+    draining: std::sync::atomic::AtomicBool,
+}
+
+/// What a house is made of.
+pub struct Foundation {
+    /// What is in force first.
+    pub config: Config,
+    /// Where it came from, to be read again.
+    pub file: Option<PathBuf>,
+    /// Every payment's state.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where requests and payments are counted.
+    pub metrics: Arc<Metrics>,
+    /// The process's logs, whose level follows the config.
+    pub logs: Option<Logs>,
+}
+
+/// Why a house cannot be built, or not anew.
+#[derive(Debug, thiserror::Error)]
+pub enum HouseError {
+    /// Pass keys cannot be read or made.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A facilitator cannot be spoken to at all.
+    #[error(transparent)]
+    Facilitator(#[from] BuildError),
+    /// The pass keys are no keys.
+    #[error("pass keys: {0}")]
+    Keys(#[from] KeyError),
+}
+
+impl House {
+    /// Resolves upstreams and asks facilitators what they support; neither need answer for the house to stand.
+    pub async fn build(foundation: Foundation) -> Result<Arc<House>, HouseError> {
+        let Foundation { config, file, ledger, metrics, logs } = foundation;
+        let ledger = Arc::new(MeteredLedger::new(ledger, metrics.clone()));
+        let stored_keys = ledger.pass_keys().await?;
+        let live = raise(config, &stored_keys, &metrics, None).await?;
+        metrics.config_in_force(&live.generation.config.hash, unix_seconds());
+        Ok(Arc::new(House {
+            gate: Gate::new(ledger),
+            metrics,
+            live: ArcSwap::from_pointee(live),
+            requests: TaskTracker::new(),
+            file,
+            stored_keys,
+            logs,
+            swapping: Mutex::new(()),
+            draining: std::sync::atomic::AtomicBool::new(false),
+        }))
+    }
+
+    /// The generation in force.
+    pub fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    pub(super) fn enter(&self) -> (InFlight, TaskTrackerToken) {
+        (self.metrics.in_flight(), self.requests.token())
+    }
+
+    /// Asks the facilitators again what they support, and shows new challenges where that changed them.
+    pub async fn refresh_facilitators(&self) {
+        let _one = self.swapping.lock().await;
+        let live = self.live.load_full();
+        live.generation.facilitators.refresh().await;
+        if let Some(generation) = live.generation.requote(&self.metrics, unix_millis()) {
+            let generation = Arc::new(generation);
+            self.live.store(Arc::new(Live { generation, upstreams: live.upstreams.clone() }));
+            info!("a facilitator supports something else than before: challenges were made anew");
+        }
+    }
+
+    /// Resolves upstreams' names again and looks which servers are up.
+    pub async fn refresh_upstreams(&self) {
+        self.live.load_full().upstreams.refresh().await;
+    }
+
+    /// Waits for requests in flight and for settlements that outlive them, for no longer than `limit`; `false` when
+    /// some are left.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        self.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.requests.close();
+        let drained = async {
+            self.requests.wait().await;
+            self.gate.drain().await;
+        };
+        tokio::time::timeout(limit, drained).await.is_ok()
+    }
+
+    /// The file that the config came from.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// How many requests are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.requests.len()
+    }
+
+    fn refused(&self, errors: String) -> ReloadAnswer {
+        let config_hash = self.live.load().generation.config.hash.clone();
+        self.metrics.reloaded(Reload::Refused, &config_hash, unix_seconds());
+        error!("the config was not reloaded, the old one stays in force:\n{errors}");
+        ReloadAnswer { ok: false, config_hash, needs_restart: Vec::new(), errors: Some(errors), warnings: Vec::new() }
+    }
+}
+
+/// Brings a config to life; `previous` lends it what did not change and keeps its quotes good.
+async fn raise(
+    config: Config,
+    stored_keys: &[StoredKey],
+    metrics: &Arc<Metrics>,
+    previous: Option<&Generation>,
+) -> Result<Live, HouseError> {
+    let pass_keys = if config.pass_keys.is_empty() {
+        PassKeys::from_ledger(stored_keys)?
+    } else {
+        PassKeys::from_config(&config.pass_keys)?
+    };
+    let observer = Arc::new(CallMetrics::new(config.facilitators.keys(), metrics));
+    let lent = previous.map(|generation| &*generation.facilitators);
+    let facilitators = Facilitators::new(&config.facilitators, &config.ways, lent, observer)?;
+    facilitators.refresh().await;
+    let upstreams = Arc::new(Upstreams::start(&config, metrics).await);
+    let previous = previous.map(|generation| (generation, unix_millis()));
+    let generation =
+        Generation::build(Arc::new(config), Arc::new(facilitators), Arc::new(pass_keys), metrics, previous);
+    Ok(Live { generation: Arc::new(generation), upstreams })
+}
+
+#[async_trait]
+impl Operations for House {
+    async fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.draining.load(std::sync::atomic::Ordering::Relaxed) {
+            reasons.push("shutting down".to_owned());
+        }
+        if let Err(error) = self.gate.shared().ledger.check().await {
+            reasons.push(error.to_string());
+        }
+        let live = self.live.load_full();
+        for route in live.generation.routes() {
+            let Some(quote) = &route.quote else { continue };
+            if !quote.offers.iter().any(|quoted| quoted.pool.is_ready_for(&quoted.offer)) {
+                reasons.push(format!("route {}: no facilitator that settles it answers", route.route.name));
+            }
+        }
+        reasons
+    }
+
+    async fn status(&self) -> serde_json::Value {
+        let live = self.live.load_full();
+        let generation = &live.generation;
+        let counts = self.gate.shared().ledger.counts().await;
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "config": {
+                "file": self.file.as_ref().map(|file| file.display().to_string()),
+                "hash": generation.config.hash,
+                "routes": generation.routes().iter().map(|route| json!({
+                    "name": route.route.name,
+                    "match": route.route.shown,
+                    "upstream": route.route.upstream,
+                    "offers": route.quote.as_ref().map(|quote| quote.offers.len()),
+                })).collect::<Vec<_>>(),
+            },
+            "facilitators": generation.facilitators.health(),
+            "upstreams": live.upstreams.status(),
+            "ledger": match &counts {
+                Ok(counts) => json!(counts),
+                Err(error) => json!({ "error": error.to_string() }),
+            },
+            "in_flight": self.in_flight(),
+        })
+    }
+
+    async fn refresh_metrics(&self) {
+        let counts = self.gate.shared().ledger.counts().await.ok();
+        self.metrics.unsettled(counts.map(|counts| {
+            let age = counts.oldest_unsettled.map_or(0, |since| unix_millis().saturating_sub(since));
+            Unsettled {
+                settling: counts.settling,
+                unknown: counts.unknown,
+                oldest_age: Duration::from_millis(u64::try_from(age).unwrap_or(0)),
+                undelivered: counts.undelivered,
+            }
+        }));
+    }
+
+    async fn reload(&self) -> ReloadAnswer {
+        let _one = self.swapping.lock().await;
+        let Some(file) = self.file.clone() else {
+            return self.refused("this config did not come from a file".to_owned());
+        };
+        let Loaded { config, warnings } = match tokio::task::spawn_blocking(move || config::load(&file)).await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(report)) => return self.refused(report.rendered),
+            Err(panic) => return self.refused(format!("the config could not be read: {panic}")),
+        };
+        for warning in &warnings {
+            warn!("{warning}");
+        }
+        let old = self.live.load_full();
+        let needs_restart = config::needs_restart(&old.generation.config, &config);
+        let unchanged = old.generation.config.hash == config.hash;
+        let live = match raise(config, &self.stored_keys, &self.metrics, Some(&old.generation)).await {
+            Ok(live) => live,
+            Err(error) => return self.refused(error.to_string()),
+        };
+        let config = live.generation.config.clone();
+        self.live.store(Arc::new(live));
+        if let Some(logs) = &self.logs
+            && let Err(error) = logs.set_filter(&config.log.level, config.log.access)
+        {
+            warn!(%error, "the log level stays as it was");
+        }
+        let result = if unchanged { Reload::Unchanged } else { Reload::Applied };
+        self.metrics.reloaded(result, &config.hash, unix_seconds());
+        info!(hash = config.hash, routes = config.routes.len(), ?needs_restart, "the config was reloaded");
+        ReloadAnswer { ok: true, config_hash: config.hash.clone(), needs_restart, errors: None, warnings }
+    }
+}
+
+fn unix_seconds() -> f64 {
+    unix_millis() as f64 / 1000.0
+}

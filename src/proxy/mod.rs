@@ -1,0 +1,15 @@
+//! The rooms that know Pingora: listeners, the phases of a request, upstreams, and writing responses.
+//!
+//! Each hook of [`gateway`] fetches facts, asks the gate or the payment's ticket, and writes what came back.
+
+mod access_log;
+mod context;
+mod forward;
+mod gateway;
+mod heads;
+pub mod house;
+pub mod live;
+mod observer;
+mod respond;
+pub mod server;
+mod upstreams;

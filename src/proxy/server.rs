@@ -1,0 +1,238 @@
+//! Listeners, the runtime, signals, and a shutdown that loses nothing.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::listeners::ListenerConfig;
+use pingora::protocols::l4::stream::L4BufferSettings;
+use pingora::proxy::http_proxy_service_with_name;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{Fds, ListenFds};
+use pingora::services::Service as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch as watch_value;
+use tracing::{error, info, warn};
+
+use super::gateway::Gateway;
+use super::house::House;
+use super::upstreams;
+use crate::admin::{self, Operations};
+use crate::config::watch::watch;
+
+/// Bytes that are read from a client at once.
+const READ_BUFFER_BYTES: usize = 8 * 1024;
+
+/// Bytes that are gathered before they are written to a client: a whole challenge leaves in one write.
+const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Idle connections kept to upstreams, all together; too few cost a connection per request.
+const UPSTREAM_POOL: usize = 1024;
+
+/// How often a request is tried on another server of its upstream.
+const RETRIES_MAX: usize = 2;
+
+/// How often facilitators are asked what they support.
+const SUPPORTED_EVERY: Duration = Duration::from_secs(60);
+
+/// How often while one of them has never answered.
+const SUPPORTED_EVERY_UNTIL_ANSWERED: Duration = Duration::from_secs(2);
+
+/// Sockets that are bound already, so that a busy port is an error before anything has started.
+pub struct Listeners {
+    /// For clients.
+    pub public: Vec<TcpListener>,
+    /// For the operator.
+    pub admin: Option<TcpListener>,
+}
+
+/// A socket that could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}")]
+pub struct BindError {
+    /// Where.
+    pub address: SocketAddr,
+    /// Why not.
+    pub error: std::io::Error,
+}
+
+impl Listeners {
+    /// Binds every address.
+    pub fn bind(public: &[SocketAddr], admin: Option<SocketAddr>) -> Result<Listeners, BindError> {
+        let bind = |address: SocketAddr| {
+            let listener = TcpListener::bind(address).map_err(|error| BindError { address, error })?;
+            listener.set_nonblocking(true).map_err(|error| BindError { address, error })?;
+            Ok(listener)
+        };
+        Ok(Listeners {
+            public: public.iter().copied().map(bind).collect::<Result<_, _>>()?,
+            admin: admin.map(bind).transpose()?,
+        })
+    }
+}
+
+/// The runtime for so many workers. With one there is nobody to steal work from, and connections share it fairly.
+pub fn runtime(threads: Option<usize>) -> std::io::Result<tokio::runtime::Runtime> {
+    let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(|cores| cores.get())).unwrap_or(1);
+    if threads == 1 {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    } else {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Every request was answered and the ledger is closed.
+    Cleanly,
+    /// Requests or settlements were cut off, or the ledger could not be closed.
+    Uncleanly,
+}
+
+/// Serves until a signal comes or `done` is ready, then drains; a second signal cuts that short.
+pub async fn serve(
+    house: Arc<House>,
+    listeners: Listeners,
+    mut signals: Signals,
+    done: impl Future<Output = ()>,
+) -> Ended {
+    let (shutdown, stopping) = watch_value::channel(false);
+    let proxy = tokio::spawn(serve_clients(house.clone(), listeners.public, stopping.clone()));
+    // The operator can look until the last request is answered.
+    let admin = listeners.admin.map(tokio::net::TcpListener::from_std).and_then(|listener| match listener {
+        Ok(listener) => {
+            Some(tokio::spawn(admin::serve(listener, house.clone(), house.metrics.clone(), std::future::pending())))
+        }
+        Err(error) => {
+            error!(%error, "the admin listener cannot be served");
+            None
+        }
+    });
+    let keepers = [
+        tokio::spawn(keep_facilitators(house.clone())),
+        tokio::spawn(keep_upstreams(house.clone())),
+        tokio::spawn(keep_config(house.clone())),
+    ];
+
+    tokio::select! {
+        () = signals.next() => {}
+        () = done => {}
+    }
+    let config = house.live().generation.config.clone();
+    info!(in_flight = house.in_flight(), "stopping: no new connections, requests in flight are finished");
+    for keeper in keepers {
+        keeper.abort();
+    }
+    let _ = shutdown.send(true);
+    if let Err(panic) = proxy.await {
+        error!(%panic, "the listeners ended badly");
+    }
+    let drained = tokio::select! {
+        drained = house.drain(config.server.drain_timeout) => drained,
+        () = signals.next() => false,
+    };
+    if !drained {
+        warn!(
+            in_flight = house.in_flight(),
+            "requests were cut off: server.drain_timeout is over, or a second signal came"
+        );
+    }
+    if let Some(admin) = admin {
+        admin.abort();
+    }
+    let closed = house.gate.shared().ledger.close().await;
+    if let Err(error) = &closed {
+        error!(%error, "the ledger was not closed");
+    }
+    if drained && closed.is_ok() { Ended::Cleanly } else { Ended::Uncleanly }
+}
+
+/// What asks the process to end. Received from the moment this is made; none is lost between two waits.
+pub struct Signals {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Starts to receive SIGTERM and SIGINT. Needs a runtime.
+    pub fn receive() -> std::io::Result<Signals> {
+        Ok(Signals { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => info!("SIGTERM"),
+            _ = self.interrupt.recv() => info!("SIGINT"),
+        }
+    }
+}
+
+async fn serve_clients(house: Arc<House>, listeners: Vec<TcpListener>, stopping: watch_value::Receiver<bool>) {
+    let conf =
+        ServerConf { max_retries: RETRIES_MAX, upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() };
+    let mut service = http_proxy_service_with_name(&Arc::new(conf), Gateway { house }, "gateway");
+    let mut fds = Fds::new();
+    for listener in listeners {
+        let Ok(address) = listener.local_addr() else { continue };
+        let buffers = L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES);
+        service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
+        fds.add(address.to_string(), listener.into_raw_fd());
+    }
+    let fds: ListenFds = Arc::new(fds.into());
+    service.start_service(Some(fds), stopping, 1).await;
+}
+
+async fn keep_facilitators(house: Arc<House>) {
+    loop {
+        let answered = house.live().generation.facilitators.health().iter().all(|health| health.up);
+        let pause = if answered { SUPPORTED_EVERY } else { SUPPORTED_EVERY_UNTIL_ANSWERED };
+        tokio::time::sleep(pause).await;
+        house.refresh_facilitators().await;
+    }
+}
+
+async fn keep_upstreams(house: Arc<House>) {
+    loop {
+        tokio::time::sleep(upstreams::REFRESH_EVERY).await;
+        house.refresh_upstreams().await;
+    }
+}
+
+/// Reloads on SIGHUP and when the file changes.
+async fn keep_config(house: Arc<House>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        error!("SIGHUP cannot be received: reload through the admin listener");
+        return;
+    };
+    let hash = house.live().generation.config.hash.clone();
+    let mut watched = house.file().and_then(|file| match watch(file, &hash) {
+        Ok(watched) => Some(watched),
+        Err(error) => {
+            warn!(%error, "the config file is not watched: reload with SIGHUP or through the admin listener");
+            None
+        }
+    });
+    loop {
+        let changed = async {
+            match &mut watched {
+                Some((_watcher, changes)) => changes.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = hangup.recv() => info!("SIGHUP: reloading the config"),
+            change = changed => match change {
+                Some(()) => info!("the config file changed: reloading it"),
+                None => {
+                    warn!("the config file is not watched any more");
+                    watched = None;
+                    continue;
+                }
+            },
+        }
+        house.reload().await;
+    }
+}
