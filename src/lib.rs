@@ -30,6 +30,7 @@
 
 pub mod access;
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod evm;
 pub mod facilitator;

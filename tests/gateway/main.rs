@@ -1,0 +1,26 @@
+//! The built binary over real sockets: what clients, operators, facilitators and upstreams see of it.
+//!
+//! Each test has a gateway, an upstream and a facilitator of its own. Nothing waits for time to pass: a test waits
+//! for a thing to happen, with a limit.
+
+mod bodies;
+mod challenge;
+mod commands;
+mod concurrency;
+mod crash;
+mod forwarding;
+mod ledger_trouble;
+mod malformed;
+mod operations;
+mod paying;
+mod redelivery;
+mod refusals;
+mod reload;
+mod sandbox;
+mod settlement;
+mod shutdown;
+mod streaming;
+mod support;
+mod trouble;
+mod windows;
+mod wire;
