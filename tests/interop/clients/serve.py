@@ -1,0 +1,46 @@
+"""A client's side of the lab, for Python: says who it is, then pays one job a line."""
+
+import json
+import os
+import sys
+from importlib.metadata import version
+
+# Standard output carries answers only, whatever a library prints.
+_answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+
+def _write(message):
+    _answers.write(json.dumps(message) + "\n")
+    _answers.flush()
+
+
+def hello(package):
+    """Says which version of the package is installed."""
+    _write({"version": version(package)})
+
+
+def jobs():
+    """The jobs, until standard input ends."""
+    return (json.loads(line) for line in sys.stdin)
+
+
+def reply(answer):
+    """Answers the last job."""
+    _write(answer)
+
+
+def own_error(error):
+    """The answer to a job that ended in the client's own error."""
+    return {"error": f"{type(error).__name__}: {error}"}
+
+
+def answer(status, body, headers, header, decode):
+    """The answer to a job that ended in a response. `decode` is the SDK's own reading of the settlement header."""
+    settlement = headers.get(header)
+    return {
+        "status": status,
+        "body": body,
+        "settlement": decode(settlement) if settlement else None,
+        "pass": headers.get("farebox-pass"),
+    }
