@@ -63,7 +63,9 @@ pub(super) fn stay(addresses: &Addresses) {
     println!("Try it:\n");
     println!("  curl -i http://{gateway}/free");
     println!("  curl -i http://{gateway}/premium");
-    println!("  farebox pay --throwaway --yes http://{gateway}/premium");
+    // As it was called: a build in a checkout is not on anybody's PATH.
+    let farebox = std::env::args().next().unwrap_or_else(|| "farebox".to_owned());
+    println!("  {farebox} pay --throwaway --yes http://{gateway}/premium");
     println!("  curl -s http://{admin}/status");
     println!("  curl -s http://{admin}/metrics | grep farebox_\n");
     println!("Ctrl-C ends it. The terms travel in the {} header.", wire::PAYMENT_REQUIRED.to_uppercase());
