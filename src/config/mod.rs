@@ -82,21 +82,6 @@ pub struct Config {
     pub hash: String,
 }
 
-impl Config {
-    /// The route's priced ways' facilitators, without repetition.
-    pub fn facilitators_of(&self, terms: &Terms) -> Vec<Arc<str>> {
-        let mut names: Vec<Arc<str>> = Vec::new();
-        for offer in &terms.offers {
-            for name in self.ways.get(&offer.way).into_iter().flat_map(|way| &way.facilitators) {
-                if !names.contains(name) {
-                    names.push(name.clone());
-                }
-            }
-        }
-        names
-    }
-}
-
 /// A config that compiled, and what should be looked at all the same.
 #[derive(Debug)]
 pub struct Loaded {
