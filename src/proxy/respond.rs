@@ -22,7 +22,8 @@ const PINGORAS_FIELDS: usize = 2;
 /// Writes an answer instead of what an upstream would say.
 pub(super) async fn write(session: &mut Session, answer: Answer) -> Result<()> {
     let bodiless = session.req_header().method == Method::HEAD;
-    if small_body(&session.req_header().headers) {
+    let drains = small_body(&session.req_header().headers);
+    if drains {
         session.set_close_on_response_before_downstream_finish(false);
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
     }
@@ -38,11 +39,14 @@ pub(super) async fn write(session: &mut Session, answer: Answer) -> Result<()> {
     }
     let downstream = session.as_downstream_mut();
     downstream.write_response_header(Box::new(ResponseHeader::from(head))).await?;
-    if bodiless || answer.body.is_empty() {
-        downstream.write_response_body(bytes::Bytes::new(), true).await
-    } else {
-        downstream.write_response_body(answer.body, true).await
+    let body = if bodiless { bytes::Bytes::new() } else { answer.body };
+    downstream.write_response_body(body, true).await?;
+    // Pingora does it by itself where it keeps the connection, and only there.
+    if drains && downstream.as_http1().is_some_and(|http1| !http1.will_keepalive()) {
+        // The answer has gone out: whether the rest of the request comes is the client's affair.
+        let _ = downstream.drain_request_body().await;
     }
+    Ok(())
 }
 
 /// A body that is announced, small and on its way. One that waits for a `100 Continue` may never come.

@@ -19,6 +19,24 @@ async fn an_unpaid_request_with_a_body_is_answered_before_the_body_ends() {
 }
 
 #[tokio::test]
+async fn who_sends_a_large_body_can_send_it_all_and_read_the_price_also_where_the_connection_ends_then() {
+    let house = House::with_route("").await;
+    // More than the sockets' buffers hold, less than what the gateway gives up at.
+    let body = vec![b'x'; 12_000_000];
+    for (version, headers) in [("1.1", ""), ("1.1", "Connection: close\r\n"), ("1.0", "")] {
+        let mut connection = house.gateway.connect().await;
+        let length = body.len();
+        let head = format!("POST /paid/echo HTTP/{version}\r\nHost: a\r\n{headers}Content-Length: {length}\r\n\r\n");
+        connection.send_bytes(head.as_bytes()).await;
+        // A client whose writing fails does not look for an answer.
+        connection.try_send_bytes(&body).await.unwrap_or_else(|error| panic!("HTTP/{version} {headers}: {error}"));
+        let head = connection.head("POST").await;
+        assert_eq!(connection.finish(head).await.status, 402, "HTTP/{version} {headers}");
+    }
+    assert_eq!(house.upstream.count(), 0);
+}
+
+#[tokio::test]
 async fn an_unpaid_body_is_never_taken_for_the_next_request() {
     let house = House::with_route("").await;
     let mut connection = house.gateway.connect().await;

@@ -178,7 +178,12 @@ impl Connection {
 
     /// Sends bytes as they are.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
-        let _ = within("the request to be written", self.reader.stream.write_all(bytes)).await;
+        let _ = self.try_send_bytes(bytes).await;
+    }
+
+    /// Sends bytes as they are, to a peer that has to take them all.
+    pub async fn try_send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        within("the request to be written", self.reader.stream.write_all(bytes)).await
     }
 
     /// Reads the head of the final response to a request of that method.
