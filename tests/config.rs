@@ -183,7 +183,7 @@ fn an_address_in_one_case_gets_its_checksum() {
 #[test]
 fn a_restart_is_asked_for_by_name() {
     let old = right(EXAMPLE);
-    assert_eq!(config::needs_restart(&old, &right(&EXAMPLE.replace("$0.01", "$0.02"))), Vec::<String>::new());
+    assert_eq!(config::Started::with(&old).waiting(&right(&EXAMPLE.replace("$0.01", "$0.02"))), Vec::<String>::new());
     let changed = EXAMPLE
         .replace("127.0.0.1:8080", "127.0.0.1:8081")
         .replace("# threads = 4", "threads = 4")
@@ -193,7 +193,7 @@ fn a_restart_is_asked_for_by_name() {
         .replace("# access = true", "access = false")
         .replace("# url = \"sqlite:farebox.db\"", "url = \"memory:\"");
     let all = ["server.listen", "server.threads", "admin.listen", "ledger.url", "log.format"];
-    assert_eq!(config::needs_restart(&old, &right(&changed)), all);
+    assert_eq!(config::Started::with(&old).waiting(&right(&changed)), all);
 }
 
 #[test]

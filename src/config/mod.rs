@@ -46,7 +46,7 @@ use section::{Keys, Reader, Section};
 pub use facilitator::{FacilitatorAt, FacilitatorConfig, HttpFacilitator, Sandbox, SandboxFailure};
 pub use ledger::LedgerUrl;
 pub use log::{Log, LogFormat};
-pub use restart::needs_restart;
+pub use restart::Started;
 pub use route::Route;
 pub use secret::{PassKey, Secret};
 pub use server::{Admin, Server, Unmatched};

@@ -1,15 +1,40 @@
 //! What of a changed file waits for a restart.
 
-use super::Config;
+use std::net::SocketAddr;
 
-/// The keys that differ and that a running gateway cannot change; empty: a reload carries everything out.
-pub fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
-    let changes = [
-        ("server.listen", old.server.listen != new.server.listen),
-        ("server.threads", old.server.threads != new.server.threads),
-        ("admin.listen", old.admin.listen != new.admin.listen),
-        ("ledger.url", old.ledger != new.ledger),
-        ("log.format", old.log.format != new.log.format),
-    ];
-    changes.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned()).collect()
+use super::{Config, LedgerUrl, LogFormat};
+
+/// What a gateway has started with and cannot change while it runs.
+#[derive(Debug)]
+pub struct Started {
+    listen: Vec<SocketAddr>,
+    threads: Option<usize>,
+    admin: Option<SocketAddr>,
+    ledger: LedgerUrl,
+    log_format: LogFormat,
+}
+
+impl Started {
+    /// With this config.
+    pub fn with(config: &Config) -> Started {
+        Started {
+            listen: config.server.listen.clone(),
+            threads: config.server.threads,
+            admin: config.admin.listen,
+            ledger: config.ledger.clone(),
+            log_format: config.log.format,
+        }
+    }
+
+    /// The keys of `new` that wait for a restart; empty: a reload carries everything out.
+    pub fn waiting(&self, new: &Config) -> Vec<String> {
+        let changes = [
+            ("server.listen", self.listen != new.server.listen),
+            ("server.threads", self.threads != new.server.threads),
+            ("admin.listen", self.admin != new.admin.listen),
+            ("ledger.url", self.ledger != new.ledger),
+            ("log.format", self.log_format != new.log.format),
+        ];
+        changes.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned()).collect()
+    }
 }

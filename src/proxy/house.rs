@@ -18,7 +18,7 @@ use super::upstreams::Upstreams;
 use crate::access::PassKeys;
 use crate::access::keys::KeyError;
 use crate::admin::{Operations, ReloadAnswer};
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, Loaded, Started};
 use crate::facilitator::{BuildError, Facilitators};
 use crate::gate::generation::Generation;
 use crate::gate::{Gate, unix_millis};
@@ -37,6 +37,7 @@ pub struct House {
     requests: TaskTracker,
     /// `None` where the config did not come from a file.
     file: Option<PathBuf>,
+    started: Started,
     /// Keys of the ledger's, for a config that names none.
     stored_keys: Vec<StoredKey>,
     logs: Option<Logs>,
@@ -79,6 +80,7 @@ impl House {
         let Foundation { config, file, ledger, metrics, logs } = foundation;
         let ledger = Arc::new(MeteredLedger::new(ledger, metrics.clone()));
         let stored_keys = ledger.pass_keys().await?;
+        let started = Started::with(&config);
         let live = raise(config, &stored_keys, &metrics, None).await?;
         metrics.config_in_force(&live.generation.config.hash, unix_seconds());
         Ok(Arc::new(House {
@@ -87,6 +89,7 @@ impl House {
             live: ArcSwap::from_pointee(live),
             requests: TaskTracker::new(),
             file,
+            started,
             stored_keys,
             logs,
             swapping: Mutex::new(()),
@@ -246,7 +249,7 @@ impl Operations for House {
             warn!("{warning}");
         }
         let old = self.live.load_full();
-        let needs_restart = config::needs_restart(&old.generation.config, &config);
+        let needs_restart = self.started.waiting(&config);
         let unchanged = old.generation.config.hash == config.hash;
         let live = match raise(config, &self.stored_keys, &self.metrics, Some(&old.generation)).await {
             Ok(live) => live,

@@ -115,6 +115,10 @@ async fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
     let named = answer.json()["needs_restart"].to_string();
     assert!(named.contains("server.listen") && named.contains("ledger"), "{named}");
     assert_eq!(price(&house).await, "60000");
+
+    // Until the restart, and not only when it is first read.
+    let again = house.gateway.reload().await.json();
+    assert_eq!(again["needs_restart"].to_string(), named);
 }
 
 #[tokio::test]
