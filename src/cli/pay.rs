@@ -7,7 +7,6 @@ pub mod terms;
 #[cfg(test)]
 mod tests;
 
-use std::error::Error;
 use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use url::Url;
 pub use exchange::{Consent, Intent, Options, Outcome, Paid, PayError, Receipt, Unpaid, pay};
 
 use crate::money::Price;
+use crate::outbound;
 use crate::x402::Dialect;
 
 /// Names the environment variable that holds the key: arguments can be read by everybody on a machine.
@@ -159,19 +159,19 @@ async fn print(outcome: Outcome, json: bool) -> ExitCode {
 }
 
 /// The command's answer: the status of what was printed, if it could be.
-fn printed(result: Result<(), Box<dyn Error>>, status: StatusCode) -> ExitCode {
+fn printed(result: Result<(), Box<dyn std::error::Error>>, status: StatusCode) -> ExitCode {
     match result {
         Ok(()) if status.as_u16() < 400 => ExitCode::SUCCESS,
         Ok(()) => ExitCode::from(super::EXIT_NO),
         Err(error) => {
-            eprintln!("farebox pay: the answer broke off: {}", with_causes(&*error));
+            eprintln!("farebox pay: the answer broke off: {}", report::printable(&outbound::chain(&*error)));
             ExitCode::from(super::EXIT_NO)
         }
     }
 }
 
 fn failed(error: &PayError) -> ExitCode {
-    eprintln!("farebox pay: {}", with_causes(error));
+    eprintln!("farebox pay: {}", report::printable(&outbound::chain(error)));
     let code = match error {
         PayError::Unreachable(_) | PayError::NobodyToAsk | PayError::Signing(_) => super::EXIT_TROUBLE,
         PayError::NothingPayable(offers) => {
@@ -188,16 +188,4 @@ fn failed(error: &PayError) -> ExitCode {
 fn trouble(message: &str) -> ExitCode {
     eprintln!("farebox pay: {message}");
     ExitCode::from(super::EXIT_TROUBLE)
-}
-
-/// An error with what caused it, on one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    report::printable(&text)
 }

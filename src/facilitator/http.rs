@@ -1,9 +1,8 @@
 //! A facilitator behind HTTP.
 //!
-//! This file knows connections, time and sizes; what an answer means is decided in `answer`. Nothing is ever sent
-//! twice: no retry, no redirect, no proxy from the environment.
+//! This file knows connections, time and sizes; what an answer means is decided in `answer`.
 
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +12,7 @@ use url::Url;
 use super::answer::{self, Answer, Failure};
 use super::{BuildError, Facilitator, Fault, FaultKind, Operation, Order, Settlement, Supported, Verification};
 use crate::config;
+use crate::outbound::{self, chain};
 
 /// Bytes of an answer to `/verify` or `/settle` that are read.
 pub const DECISION_BYTES_MAX: usize = 64 * 1024;
@@ -43,21 +43,12 @@ impl HttpFacilitator {
         let url = |operation| endpoint(&config.url, operation).ok_or_else(|| refuse("its URL has no path".into()));
         let (verify_url, settle_url, supported_url) =
             (url(Operation::Verify)?, url(Operation::Settle)?, url(Operation::Supported)?);
-        install_crypto_provider();
-        let mut client = reqwest::Client::builder()
-            .user_agent(concat!("farebox/", env!("CARGO_PKG_VERSION")))
+        let client = outbound::client(&config.url)
             .default_headers(headers(config).map_err(|header| refuse(format!("header {header} cannot be sent")))?)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
             // Below the total, or a slow connect would look like a request that was sent.
             .connect_timeout(config.connect_timeout.min(config.verify_timeout).min(config.settle_timeout))
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
-        if config.url.scheme() == "http" {
-            // Loads no root certificates, which a small container may not have.
-            client = client.tls_certs_only([]);
-        }
         let client = client.build().map_err(|error| refuse(chain(&error)))?;
         Ok(HttpFacilitator {
             name: name.clone(),
@@ -178,27 +169,6 @@ fn unsent_or_cut(error: reqwest::Error) -> Failure {
         FaultKind::Cut
     };
     Failure { kind, detail: chain(&error.without_url()) }
-}
-
-/// An error and its causes in one line. Without the URL, which may hold a password.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
-/// reqwest is built without a provider of its own, so that the house has one (ring, as Pingora's).
-fn install_crypto_provider() {
-    static INSTALLED: Once = Once::new();
-    INSTALLED.call_once(|| {
-        // An error says that there is one already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
 }
 
 #[cfg(test)]
