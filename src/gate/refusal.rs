@@ -40,7 +40,8 @@ fn challenge(
     metrics: &RouteMetrics,
 ) -> Answer {
     metrics.refused(reason.code());
-    let challenge = quote.challenge.render(resource_url, Some(reason.code()));
+    let code = response.and_then(|response| response.error_reason.as_deref()).unwrap_or(reason.code());
+    let challenge = quote.challenge.render(resource_url, Some(code));
     Answer::challenge(challenge, response.map(|response| Settled { dialect, response }))
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Network;
+
 /// A refusal's machine-readable code. What a facilitator says in another vocabulary is mapped to these;
 /// its own text never reaches a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,10 +85,36 @@ impl Reason {
         }
     }
 
+    /// The code that a client is told about a payment on this network: Solana has words of its own for what the
+    /// official SDK otherwise says of `exact` on EVM.
+    pub fn code_on(self, network: &Network) -> &'static str {
+        if !network.is_solana() {
+            return self.code();
+        }
+        match self {
+            Reason::InvalidSignature => "invalid_exact_svm_payload_signature_invalid",
+            Reason::RecipientMismatch => "invalid_exact_svm_payload_recipient_mismatch",
+            Reason::ValueMismatch => "invalid_exact_svm_payload_amount_mismatch",
+            Reason::NonceAlreadyUsed => "duplicate_settlement",
+            Reason::TransactionFailed => "invalid_exact_svm_transaction_failed",
+            Reason::InvalidX402Version
+            | Reason::InvalidPayload
+            | Reason::UnsupportedScheme
+            | Reason::InvalidNetwork
+            | Reason::NoMatchingRequirements
+            | Reason::ValidAfter
+            | Reason::ValidBefore
+            | Reason::InsufficientFunds
+            | Reason::SettlementPending
+            | Reason::UnexpectedVerifyError
+            | Reason::UnexpectedSettleError => self.code(),
+        }
+    }
+
     /// Understands the vocabularies of the specifications (v1 and v2), the official SDK and x402-rs.
     ///
     /// `None` for what says nothing of its own, such as x402-rs's `unexpected_error`: it means a bad signature as well
-    /// as an outage, so what it is worth depends on what was asked; see [`Reason::of_verify`] and [`Reason::of_settle`].
+    /// as an outage, so what it is worth depends on what was asked.
     pub fn from_code(code: &str) -> Option<Reason> {
         if let Some(reason) = Reason::ALL.into_iter().find(|reason| reason.code() == code) {
             return Some(reason);
@@ -116,16 +144,6 @@ impl Reason {
         };
         Some(reason)
     }
-
-    /// What a facilitator's `invalidReason` means.
-    pub fn of_verify(code: &str) -> Reason {
-        Reason::from_code(code).unwrap_or(Reason::UnexpectedVerifyError)
-    }
-
-    /// What a facilitator's `errorReason` means.
-    pub fn of_settle(code: &str) -> Reason {
-        Reason::from_code(code).unwrap_or(Reason::UnexpectedSettleError)
-    }
 }
 
 impl fmt::Display for Reason {
@@ -146,6 +164,19 @@ mod tests {
         for reason in Reason::ALL {
             assert_eq!(Reason::from_code(reason.code()), Some(reason));
             assert_eq!(reason.to_string(), reason.code());
+        }
+    }
+
+    #[test]
+    fn a_solana_payment_is_not_spoken_of_in_ethereums_words() {
+        let [solana, base] = ["solana", "base"].map(|name| Network::parse(name).unwrap());
+        let told: HashSet<_> = Reason::ALL.into_iter().map(|reason| reason.code_on(&solana)).collect();
+        assert_eq!(told.len(), Reason::ALL.len());
+        for reason in Reason::ALL {
+            assert_eq!(reason.code_on(&base), reason.code());
+            // A Solana transaction says nothing of time that could be judged before it is tried.
+            let of_time = matches!(reason, Reason::ValidAfter | Reason::ValidBefore);
+            assert_eq!(reason.code_on(&solana).contains("_evm_"), of_time, "{reason}");
         }
     }
 
@@ -185,16 +216,13 @@ mod tests {
         ];
         for (code, reason) in cases {
             assert_eq!(Reason::from_code(code), Some(reason), "{code}");
-            assert_eq!((Reason::of_verify(code), Reason::of_settle(code)), (reason, reason), "{code}");
         }
     }
 
     #[test]
-    fn what_says_nothing_depends_on_what_was_asked() {
+    fn what_says_nothing_is_no_reason() {
         for code in ["unexpected_error", "The contract function \"transferWithAuthorization\" reverted", ""] {
             assert_eq!(Reason::from_code(code), None);
-            assert_eq!(Reason::of_verify(code), Reason::UnexpectedVerifyError);
-            assert_eq!(Reason::of_settle(code), Reason::UnexpectedSettleError);
         }
     }
 }

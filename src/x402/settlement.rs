@@ -60,7 +60,7 @@ impl SettlementResponse {
     ) -> SettlementResponse {
         SettlementResponse {
             success: false,
-            error_reason: Some(reason.code().to_owned()),
+            error_reason: Some(reason.code_on(network).to_owned()),
             transaction: transaction.unwrap_or_default().to_owned(),
             network: network.name_in(dialect).to_owned(),
             payer: payer.map(str::to_owned),

@@ -146,7 +146,10 @@ async fn an_opaque_payment_is_spent_once() {
     let (facilitator, transaction) = ("main".into(), "5sig".to_owned());
     stand.facilitator.settle_next(Settlement::Settled { facilitator, transaction, payer: None });
     assert_eq!(stand.visit(&ask, OK).await.outcome, Outcome::Paid);
-    assert_eq!(stand.visit(&ask, OK).await.outcome, Outcome::Refused);
+    let again = stand.visit(&ask, OK).await;
+    let told = again.settlement().and_then(|settlement| settlement.error_reason);
+    assert_eq!((again.outcome, told.as_deref()), (Outcome::Refused, Some("duplicate_settlement")));
+    assert_eq!(again.terms().error.as_deref(), Some("duplicate_settlement"), "in Solana's words everywhere");
     assert_eq!(stand.facilitator.settles(), 1);
 }
 
