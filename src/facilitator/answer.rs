@@ -87,10 +87,11 @@ pub(super) fn verification(order: &Order, answer: &Answer) -> Result<Verificatio
     }
     let code = decision.invalid_reason.unwrap_or_default();
     let text = decision.invalid_message.or(decision.invalid_reason_details).unwrap_or_default();
-    Ok(Verification::Invalid {
-        reason: verify_refusal(&code),
-        detail: for_log(order, &format!("HTTP {} {code}: {text}", answer.status)),
-    })
+    let detail = for_log(order, &format!("HTTP {} {code}: {text}", answer.status));
+    match verify_refusal(&code, &text) {
+        Some(reason) => Ok(Verification::Invalid { reason, detail }),
+        None => Err(Failure { kind: kind_of(answer.status), detail }),
+    }
 }
 
 /// Reads the answer to a `/settle`, or what went wrong instead of one. In doubt the outcome is unknown.
@@ -118,9 +119,9 @@ pub(super) fn settlement(order: &Order, facilitator: &Arc<str>, answer: Result<A
     let payer = decision.payer.filter(|payer| !payer.is_empty());
     if !decision.success {
         let code = decision.error_reason.unwrap_or_default();
-        return match (transaction, settle_refusal(&code)) {
+        let text = decision.error_message.unwrap_or_default();
+        return match (transaction, settle_refusal(&code, &text)) {
             (None, Some(reason)) => {
-                let text = decision.error_message.unwrap_or_default();
                 let detail = for_log(order, &format!("HTTP {} {code}: {text}", answer.status));
                 Settlement::Refused { reason, detail }
             }

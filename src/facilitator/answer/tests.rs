@@ -226,6 +226,17 @@ fn a_verification_is_believed_before_its_status_but_not_about_somebody_else() {
         ),
         (401, json!({ "isValid": false, "invalidReason": "insufficient_funds" }), "invalid insufficient_funds"),
         (503, json!({ "isValid": false }), "invalid unexpected_verify_error"),
+        // x402-rs without its chain.
+        (
+            500,
+            json!({
+                "isValid": false,
+                "invalidReason": "unexpected_error",
+                "invalidReasonDetails": "error sending request for url (http://127.0.0.1:8545/)",
+                "payer": "",
+            }),
+            "fault status_5xx",
+        ),
         (200, json!({ "isValid": "true" }), "fault garbage"),
         (200, json!({ "valid": true }), "fault garbage"),
         (400, json!({ "error": "bad" }), "fault status_4xx"),
