@@ -42,3 +42,7 @@ pub mod proxy;
 pub mod route;
 pub mod telemetry;
 pub mod x402;
+
+#[cfg(test)]
+#[path = "../tests/support/node.rs"]
+mod node;

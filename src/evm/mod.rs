@@ -1,3 +1,5 @@
-//! EIP-712 and EIP-3009 with alloy: what can be judged of a payment without asking anybody.
+//! EVM chains with alloy: [`eip3009`] is what can be judged of a payment without asking anybody, [`chain`] what a node
+//! says became of it.
 
+pub mod chain;
 pub mod eip3009;
