@@ -282,6 +282,7 @@ fn a_deep_file_is_refused() {
 fn secretive() -> String {
     let text = example_with(|name| name != "host");
     let text = text.replace("${FACILITATOR_TOKEN}", SECRET).replace("${FACILITATOR_KEY}", SECRET);
+    let text = text.replace("sepolia.base.org", &format!("sepolia.base.org/{SECRET}"));
     text.replace("${PASS_SECRET}", &SECRET.repeat(4))
 }
 

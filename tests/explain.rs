@@ -93,6 +93,7 @@ fn config(unmatched: Unmatched) -> Config {
         ledger: LedgerUrl::Memory,
         pass_keys: Vec::new(),
         facilitators: Default::default(),
+        networks: Default::default(),
         ways: Default::default(),
         upstreams: [("api".into(), upstream)].into(),
         matcher: Matcher::new(routes.iter().map(|route| route.pattern.clone()).collect()).unwrap(),

@@ -4,6 +4,7 @@ use super::declared::Declarations;
 use super::diagnostic::Diagnostic;
 use super::facilitator::{FacilitatorAt, FacilitatorConfig};
 use super::ledger::LedgerUrl;
+use super::network::Networks;
 use super::route::Routes;
 use super::section::{At, Reader};
 use super::server::Listeners;
@@ -16,6 +17,7 @@ pub(super) struct Whole<'a> {
     pub(super) listeners: &'a Listeners<'a>,
     pub(super) ledger: &'a At<LedgerUrl>,
     pub(super) facilitators: &'a Declarations<FacilitatorConfig>,
+    pub(super) networks: &'a Networks,
     pub(super) ways: &'a Declarations<FullWay>,
     pub(super) upstreams: &'a Declarations<Upstream>,
     pub(super) routes: &'a Routes,
@@ -30,6 +32,7 @@ impl Whole<'_> {
         self.memory(reader);
         self.nothing_priced(reader);
         self.facilitators.warn_unused(reader);
+        self.networks.warn_unused(reader, self.ways);
         self.ways.warn_unused(reader);
         self.upstreams.warn_unused(reader);
     }

@@ -24,6 +24,9 @@ const HARMLESS: &[&str] = &[
     "id",
 ];
 
+/// The same of `[networks.*]`: their URLs hold keys in any part.
+const HARMLESS_OF_NETWORKS: &[&str] = &["confirmations", "block_range"];
+
 /// Tables of the file that hold no secrets; what stands under any other key of the file may be one.
 const OPEN_TABLES: &[&str] = &["server", "admin", "log", "ledger", "pay", "upstreams", "route"];
 
@@ -38,10 +41,13 @@ pub(super) fn mask(text: &str, root: &DeTable<'_>, recovered: bool) -> String {
         let name = key.get_ref().as_ref();
         match (name, value.get_ref()) {
             ("facilitators", DeValue::Table(facilitators)) => {
-                facilitators.values().for_each(|one| mask_holder(&mut masked, text, one));
+                facilitators.values().for_each(|one| mask_holder(&mut masked, text, one, HARMLESS));
+            }
+            ("networks", DeValue::Table(networks)) => {
+                networks.values().for_each(|one| mask_holder(&mut masked, text, one, HARMLESS_OF_NETWORKS));
             }
             ("pass_key", DeValue::Array(keys)) => {
-                keys.iter().for_each(|one| mask_holder(&mut masked, text, one));
+                keys.iter().for_each(|one| mask_holder(&mut masked, text, one, HARMLESS));
             }
             // Here the keys are names of the operator's choice, which tell nothing.
             ("pay" | "upstreams", DeValue::Table(named)) => {
@@ -57,13 +63,13 @@ pub(super) fn mask(text: &str, root: &DeTable<'_>, recovered: bool) -> String {
     String::from_utf8(masked).unwrap_or_else(|_| "*".repeat(text.len()))
 }
 
-/// One facilitator or pass key.
-fn mask_holder(masked: &mut [u8], text: &str, holder: &Spanned<DeValue<'_>>) {
+/// One facilitator, network or pass key.
+fn mask_holder(masked: &mut [u8], text: &str, holder: &Spanned<DeValue<'_>>, harmless: &[&str]) {
     let DeValue::Table(table) = holder.get_ref() else {
         return mask_value(masked, text, holder);
     };
     for (key, value) in table.iter() {
-        if HARMLESS.contains(&key.get_ref().as_ref()) {
+        if harmless.contains(&key.get_ref().as_ref()) {
             mask_telling(masked, text, value);
         } else {
             mask_value(masked, text, value);
@@ -112,8 +118,23 @@ fn mask_value(masked: &mut [u8], text: &str, value: &Spanned<DeValue<'_>>) {
     }
 }
 
+/// What a URL holds of secrets: `user:password@`, and the value of a telling parameter such as `?password=`.
 fn mask_userinfo(masked: &mut [u8], text: &str, span: Span) {
     let Some(value) = text.get(span.clone()) else { return };
+    if value.contains("://")
+        && let Some((before, query)) = value.split_once('?')
+    {
+        let mut at = span.start + before.len() + 1;
+        for parameter in query.split_inclusive('&') {
+            if let Some((name, value)) = parameter.split_once('=')
+                && is_telling(name)
+            {
+                let value_at = at + name.len() + 1;
+                star(masked, value_at..value_at + value.trim_end_matches('&').len());
+            }
+            at += parameter.len();
+        }
+    }
     if let (Some(scheme), Some(at)) = (value.find("://"), value.rfind('@'))
         && scheme + 3 < at
     {
@@ -124,6 +145,7 @@ fn mask_userinfo(masked: &mut [u8], text: &str, span: Span) {
 /// After a syntax error the tree may lack the very line that is shown: here whole lines are judged by their words.
 fn mask_lines(masked: &mut [u8], text: &str) {
     let mut open_section = false;
+    let mut harmless = HARMLESS;
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         mask_userinfo(masked, text, start..start + line.len());
@@ -133,6 +155,7 @@ fn mask_lines(masked: &mut [u8], text: &str) {
             let header = header.trim_start_matches('[').trim_start();
             let section = header.split(['.', ']', ' ']).next().unwrap_or_default();
             open_section = OPEN_TABLES.contains(&section.trim());
+            harmless = if section.trim() == "networks" { HARMLESS_OF_NETWORKS } else { HARMLESS };
             if line.contains('=') {
                 star(masked, start..end);
             }
@@ -141,7 +164,7 @@ fn mask_lines(masked: &mut [u8], text: &str) {
                 Some(equals) => (line.get(..equals).unwrap_or_default().trim(), start + equals + 1),
                 None => ("", start),
             };
-            if is_telling(line) || !(open_section || HARMLESS.contains(&key)) {
+            if is_telling(line) || !(open_section || harmless.contains(&key)) {
                 star(masked, value_at..end);
             }
         }

@@ -17,6 +17,7 @@ mod facilitator;
 mod ledger;
 mod log;
 mod mask;
+mod network;
 mod reference;
 mod restart;
 mod route;
@@ -38,7 +39,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
+use crate::evm::chain::NodeConfig;
 use crate::route::matcher::Matcher;
+use crate::x402::Network;
 use diagnostic::{Diagnostic, Severity};
 use reference::Sources;
 use section::{Keys, Reader, Section};
@@ -70,6 +73,8 @@ pub struct Config {
     pub pass_keys: Vec<PassKey>,
     /// `[facilitators.*]` by name.
     pub facilitators: BTreeMap<Arc<str>, FacilitatorConfig>,
+    /// `[networks.*]`: where to ask what became of a payment.
+    pub networks: BTreeMap<Network, NodeConfig>,
     /// `[pay.*]` by name: which facilitators settle it, in order of preference.
     pub ways: BTreeMap<Arc<str>, Way>,
     /// `[upstreams.*]` by name.
@@ -116,7 +121,7 @@ pub enum Fault {
 
 const ROOT: Keys = Keys {
     section: "the file",
-    names: &["server", "admin", "log", "ledger", "pass_key", "facilitators", "pay", "upstreams", "route"],
+    names: &["server", "admin", "log", "ledger", "pass_key", "facilitators", "networks", "pay", "upstreams", "route"],
 };
 
 /// Every table that a file may hold, as messages call it, with its keys.
@@ -129,6 +134,7 @@ pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static [&'static st
         &ledger::LEDGER,
         &secret::PASS_KEY,
         &facilitator::FACILITATOR,
+        &network::NETWORK,
         &way::WAY,
         &way::ASSET,
         &upstream::UPSTREAM,
@@ -181,6 +187,7 @@ fn resolve(reader: &mut Reader<'_>, table: &DeTable<'_>, text: &str) -> Option<C
     let ledger = ledger::read(reader, &root);
     let pass_keys = secret::read_pass_keys(reader, &root);
     let facilitators = facilitator::read(reader, &root);
+    let networks = network::read(reader, &root);
     let ways = way::read(reader, &root, &facilitators);
     let upstreams = upstream::read(reader, &root, &listeners.listen);
     listeners.server.unmatched = server::read_unmatched(reader, &listeners.section, &upstreams);
@@ -196,6 +203,7 @@ fn resolve(reader: &mut Reader<'_>, table: &DeTable<'_>, text: &str) -> Option<C
         listeners: &listeners,
         ledger: &ledger,
         facilitators: &facilitators,
+        networks: &networks,
         ways: &ways,
         upstreams: &upstreams,
         routes: &routes,
@@ -208,6 +216,7 @@ fn resolve(reader: &mut Reader<'_>, table: &DeTable<'_>, text: &str) -> Option<C
         ledger: ledger.value,
         pass_keys,
         facilitators: facilitators.into_map(|facilitator| facilitator),
+        networks: networks.nodes(),
         ways: ways.into_map(|way| Way { facilitators: way.facilitators }),
         upstreams: upstreams.into_map(|upstream| upstream),
         routes: routes.routes.into_iter().map(|read| read.route).collect(),
