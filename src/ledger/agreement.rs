@@ -13,7 +13,15 @@ enum Operation {
     Advance(u64, Transition),
     Use(u64, u32),
     Recover,
+    Hold(u64),
+    LetGo(u64),
+    ClaimDue(&'static str, u32),
+    Claim(u64, &'static str),
+    Postpone(u64, &'static str, Option<Arc<str>>),
 }
+
+/// For which a claim is good: some end within a case.
+const CLAIM_MS: UnixMillis = 9;
 
 fn operation() -> impl Strategy<Value = Operation> {
     let n = 0..4u64;
@@ -35,11 +43,18 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => text(&["refused"]).prop_map(|error| Transition::Failed { error }),
         2 => Just(Transition::Delivered),
     ];
+    let worker = proptest::sample::select(&["one", "two"][..]);
     prop_oneof![
         6 => reserve,
         10 => (n.clone(), transition).prop_map(|(n, transition)| Operation::Advance(n, transition)),
-        2 => (n, 0..3u32).prop_map(|(n, limit)| Operation::Use(n, limit)),
+        2 => (n.clone(), 0..3u32).prop_map(|(n, limit)| Operation::Use(n, limit)),
         1 => Just(Operation::Recover),
+        2 => n.clone().prop_map(Operation::Hold),
+        1 => n.clone().prop_map(Operation::LetGo),
+        2 => (worker.clone(), 0..3u32).prop_map(|(worker, limit)| Operation::ClaimDue(worker, limit)),
+        2 => (n.clone(), worker.clone()).prop_map(|(n, worker)| Operation::Claim(n, worker)),
+        4 => (n, worker, proptest::option::of(text(&["0x4"])))
+            .prop_map(|(n, worker, transaction)| Operation::Postpone(n, worker, transaction)),
     ]
 }
 
@@ -51,6 +66,19 @@ async fn carry_out(ledger: &dyn Ledger, operation: Operation, now: UnixMillis) -
         Operation::Advance(n, transition) => format!("{:?}", ledger.advance(&id(n), transition, now).await),
         Operation::Use(n, limit) => format!("{:?}", ledger.count_use(&id(n), limit).await),
         Operation::Recover => format!("{:?}", ledger.recover(now).await),
+        Operation::Hold(n) => format!("{:?}", ledger.hold(&id(n), now).await),
+        Operation::LetGo(n) => format!("{:?}", ledger.let_go(&id(n)).await),
+        Operation::ClaimDue(worker, limit) => {
+            let claimed = ledger.claim_due(Claim { worker, now, until: now + CLAIM_MS }, limit).await;
+            format!("{claimed:?}")
+        }
+        Operation::Claim(n, worker) => {
+            format!("{:?}", ledger.claim(&id(n), Claim { worker, now, until: now + CLAIM_MS }).await)
+        }
+        Operation::Postpone(n, worker, transaction) => {
+            let postponement = Postponement { next_try_at: now + 2, transaction, error: "still".into() };
+            format!("{:?}", ledger.postpone(&id(n), worker, postponement).await)
+        }
     }
 }
 
@@ -93,12 +121,20 @@ proptest! {
         for chunk in chunks {
             let mut expected = Vec::new();
             let mut answers = Vec::new();
+            let mut answered = Vec::new();
             for operation in chunk {
                 now += 1;
                 expected.push(runtime.block_on(carry_out(&memory, operation.clone(), now)));
-                answers.push(carry_out(&file, operation, now));
+                // Looks what is due before it queues up with the others, so that their order would not be its own.
+                if matches!(operation, Operation::ClaimDue(..)) {
+                    answered.extend(runtime.block_on(futures::future::join_all(answers.drain(..))));
+                    answered.push(runtime.block_on(carry_out(&file, operation, now)));
+                } else {
+                    answers.push(carry_out(&file, operation, now));
+                }
             }
-            prop_assert_eq!(runtime.block_on(futures::future::join_all(answers)), expected);
+            answered.extend(runtime.block_on(futures::future::join_all(answers)));
+            prop_assert_eq!(answered, expected);
             prop_assert_eq!(runtime.block_on(seen(&file)), runtime.block_on(seen(&memory)));
         }
     }

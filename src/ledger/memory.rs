@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use super::totals::{Entry, Sums};
 use super::{
-    CUT_OFF, Counts, Filter, GroupBy, Ledger, LedgerError, NewPayment, Opening, RELEASED, Record, Recovered,
-    Reservation, State, StoredKey, Total, Transition, UnixMillis,
+    CUT_OFF, Claim, Counts, Filter, GroupBy, Held, Ledger, LedgerError, NewPayment, Opening, Postponement, RELEASED,
+    Record, Recovered, Reservation, State, StoredKey, Total, Transition, UnixMillis, Unresolved,
 };
 use crate::x402::PaymentId;
 
@@ -28,6 +28,41 @@ struct Payment {
     /// Which payment came first, where the clock does not tell.
     order: usize,
     record: Record,
+    settle_request: Arc<str>,
+    valid_before: Option<u64>,
+    tries: u32,
+    next_try_at: UnixMillis,
+    /// Whose, and until when.
+    claim: Option<(String, UnixMillis)>,
+}
+
+impl Payment {
+    fn new(payment: NewPayment, opening: Opening, order: usize) -> Payment {
+        let (settle_request, valid_before) = (payment.settle_request.clone(), payment.valid_before);
+        let record = opened(payment, opening);
+        Payment { order, record, settle_request, valid_before, tries: 0, next_try_at: 0, claim: None }
+    }
+
+    /// Moves it on; unknown is due at once.
+    fn advance(&mut self, transition: Transition, now: UnixMillis) -> Result<(), LedgerError> {
+        apply(&mut self.record, transition, now)?;
+        self.next_try_at = now;
+        Ok(())
+    }
+
+    fn take(&mut self, claim: Claim<'_>) -> Option<Unresolved> {
+        let is_free = self.claim.as_ref().is_none_or(|(_, until)| *until <= claim.now);
+        if self.record.state != State::Unknown || !is_free {
+            return None;
+        }
+        self.claim = Some((claim.worker.to_owned(), claim.until));
+        Some(Unresolved {
+            record: self.record.clone(),
+            settle_request: self.settle_request.clone(),
+            valid_before: self.valid_before,
+            tries: self.tries,
+        })
+    }
 }
 
 impl MemoryLedger {
@@ -133,16 +168,24 @@ impl Ledger for MemoryLedger {
             }
             order = held.order;
         }
-        let record = opened(payment, opening);
-        inner.payments.insert(record.id.clone(), Payment { order, record });
+        inner.payments.insert(payment.id.clone(), Payment::new(payment, opening, order));
         Ok(Reservation::Fresh)
     }
 
     async fn advance(&self, id: &PaymentId, transition: Transition, now: UnixMillis) -> Result<(), LedgerError> {
         match self.lock().payments.get_mut(id) {
-            Some(payment) => apply(&mut payment.record, transition, now),
+            Some(payment) => payment.advance(transition, now),
             None => Err(transition.conflict(id)),
         }
+    }
+
+    async fn hold(&self, id: &PaymentId, now: UnixMillis) -> Result<Option<Held>, LedgerError> {
+        let mut inner = self.lock();
+        let Some(payment) = inner.payments.get_mut(id) else { return Ok(None) };
+        if let Some(closing) = Transition::closing(&payment.record) {
+            payment.advance(closing, now)?;
+        }
+        Ok(Some(Held { record: payment.record.clone(), elsewhere: false }))
     }
 
     async fn find(&self, id: &PaymentId) -> Result<Option<Record>, LedgerError> {
@@ -218,7 +261,8 @@ impl Ledger for MemoryLedger {
 
     async fn recover(&self, now: UnixMillis) -> Result<Recovered, LedgerError> {
         let mut recovered = Recovered::default();
-        for Payment { record, .. } in self.lock().payments.values_mut() {
+        for Payment { record, next_try_at, claim, .. } in self.lock().payments.values_mut() {
+            *claim = None;
             match record.state {
                 State::Reserved => {
                     enter(record, State::Failed, now);
@@ -228,12 +272,48 @@ impl Ledger for MemoryLedger {
                 State::Settling => {
                     enter(record, State::Unknown, now);
                     record.error = Some(Arc::from(CUT_OFF));
+                    *next_try_at = now;
                     recovered.unknown += 1;
                 }
                 State::Settled | State::Unknown | State::Failed => {}
             }
         }
         Ok(recovered)
+    }
+
+    async fn sweep(&self, _now: UnixMillis) -> Result<Recovered, LedgerError> {
+        Ok(Recovered::default())
+    }
+
+    async fn claim_due(&self, claim: Claim<'_>, limit: u32) -> Result<Vec<Unresolved>, LedgerError> {
+        let mut inner = self.lock();
+        let is_due = |payment: &&mut Payment| payment.next_try_at <= claim.now;
+        let mut due: Vec<&mut Payment> = inner.payments.values_mut().filter(is_due).collect();
+        due.sort_by_key(|payment| (payment.next_try_at, payment.order));
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(due.into_iter().filter_map(|payment| payment.take(claim)).take(limit).collect())
+    }
+
+    async fn claim(&self, id: &PaymentId, claim: Claim<'_>) -> Result<Option<Unresolved>, LedgerError> {
+        Ok(self.lock().payments.get_mut(id).and_then(|payment| payment.take(claim)))
+    }
+
+    async fn postpone(&self, id: &PaymentId, worker: &str, postponement: Postponement) -> Result<(), LedgerError> {
+        let conflict = || LedgerError::Conflict { id: id.clone(), to: "postponed" };
+        let mut inner = self.lock();
+        let payment = inner.payments.get_mut(id).ok_or_else(conflict)?;
+        let is_claimed = payment.claim.as_ref().is_some_and(|(by, _)| by == worker);
+        if payment.record.state != State::Unknown || !is_claimed {
+            return Err(conflict());
+        }
+        payment.claim = None;
+        payment.tries = payment.tries.saturating_add(1);
+        payment.next_try_at = postponement.next_try_at;
+        payment.record.error = Some(postponement.error);
+        if postponement.transaction.is_some() {
+            payment.record.transaction = postponement.transaction;
+        }
+        Ok(())
     }
 
     async fn check(&self) -> Result<(), LedgerError> {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::{
-    Counts, Filter, GroupBy, Ledger, LedgerError, NewPayment, Opening, Record, Recovered, Reservation, StoredKey,
-    Total, Transition, UnixMillis,
+    Claim, Counts, Filter, GroupBy, Held, Ledger, LedgerError, NewPayment, Opening, Postponement, Record, Recovered,
+    Reservation, StoredKey, Total, Transition, UnixMillis, Unresolved,
 };
 use crate::telemetry::{LedgerOperation, Metrics};
 use crate::x402::PaymentId;
@@ -42,6 +42,14 @@ impl Ledger for MeteredLedger {
         self.timed(LedgerOperation::Advance, self.inner.advance(id, transition, now)).await
     }
 
+    async fn hold(&self, id: &PaymentId, now: UnixMillis) -> Result<Option<Held>, LedgerError> {
+        self.timed(LedgerOperation::Hold, self.inner.hold(id, now)).await
+    }
+
+    async fn let_go(&self, id: &PaymentId) -> Result<(), LedgerError> {
+        self.inner.let_go(id).await
+    }
+
     async fn find(&self, id: &PaymentId) -> Result<Option<Record>, LedgerError> {
         self.timed(LedgerOperation::Find, self.inner.find(id)).await
     }
@@ -68,6 +76,22 @@ impl Ledger for MeteredLedger {
 
     async fn recover(&self, now: UnixMillis) -> Result<Recovered, LedgerError> {
         self.inner.recover(now).await
+    }
+
+    async fn sweep(&self, now: UnixMillis) -> Result<Recovered, LedgerError> {
+        self.inner.sweep(now).await
+    }
+
+    async fn claim_due(&self, claim: Claim<'_>, limit: u32) -> Result<Vec<Unresolved>, LedgerError> {
+        self.inner.claim_due(claim, limit).await
+    }
+
+    async fn claim(&self, id: &PaymentId, claim: Claim<'_>) -> Result<Option<Unresolved>, LedgerError> {
+        self.inner.claim(id, claim).await
+    }
+
+    async fn postpone(&self, id: &PaymentId, worker: &str, postponement: Postponement) -> Result<(), LedgerError> {
+        self.inner.postpone(id, worker, postponement).await
     }
 
     async fn check(&self) -> Result<(), LedgerError> {

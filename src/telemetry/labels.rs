@@ -138,6 +138,8 @@ labels! {
         Find => "find",
         /// Counting a request against a window.
         CountUse => "count_use",
+        /// Looking at a payment that comes again.
+        Hold => "hold",
     }
 }
 

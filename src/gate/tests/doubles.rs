@@ -1,7 +1,7 @@
 //! A ledger and a facilitator that do as they are told.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -13,8 +13,8 @@ use crate::facilitator::sandbox::SandboxFacilitator;
 use crate::facilitator::{Facilitator, Fault, FaultKind, Order, Settlement, Supported, SupportedKind, Verification};
 use crate::ledger::memory::MemoryLedger;
 use crate::ledger::{
-    Counts, Filter, GroupBy, Ledger, LedgerError, NewPayment, Opening, Record, Recovered, Reservation, StoredKey,
-    Total, Transition, UnixMillis,
+    Claim, Counts, Filter, GroupBy, Held, Ledger, LedgerError, NewPayment, Opening, Postponement, Record, Recovered,
+    Reservation, State, StoredKey, Total, Transition, UnixMillis, Unresolved,
 };
 use crate::x402::PaymentId;
 
@@ -56,6 +56,9 @@ pub enum Step {
     Delivered,
     Find,
     CountUse,
+    Hold,
+    Claim,
+    Postpone,
 }
 
 impl Step {
@@ -85,6 +88,12 @@ pub struct TestLedger {
     pub inner: MemoryLedger,
     broken: Mutex<HashMap<Step, (Breaks, u32)>>,
     pauses: Mutex<HashMap<Step, Arc<Pause>>>,
+    /// Another gateway works on every payment that is not at its end.
+    pub elsewhere: AtomicBool,
+    /// Payments that other gateways may deliver.
+    pub let_go: Mutex<Vec<PaymentId>>,
+    /// How often a payment that comes again was looked at.
+    pub looks: AtomicU64,
 }
 
 impl TestLedger {
@@ -160,6 +169,26 @@ impl Ledger for TestLedger {
         self.step(Step::of(&transition), self.inner.advance(id, transition, now)).await
     }
 
+    async fn hold(&self, id: &PaymentId, now: UnixMillis) -> Result<Option<Held>, LedgerError> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        let elsewhere = self.elsewhere.load(Ordering::SeqCst);
+        let record = self.inner.find(id).await?;
+        let is_open = |record: &Record| match record.state {
+            State::Reserved | State::Settling => true,
+            State::Settled => record.delivered_at.is_none(),
+            State::Unknown | State::Failed => false,
+        };
+        match record.filter(|record| elsewhere && is_open(record)) {
+            Some(record) => self.step(Step::Hold, async { Ok(Some(Held { record, elsewhere: true })) }).await,
+            None => self.step(Step::Hold, self.inner.hold(id, now)).await,
+        }
+    }
+
+    async fn let_go(&self, id: &PaymentId) -> Result<(), LedgerError> {
+        self.let_go.lock().unwrap().push(id.clone());
+        Ok(())
+    }
+
     async fn find(&self, id: &PaymentId) -> Result<Option<Record>, LedgerError> {
         self.step(Step::Find, self.inner.find(id)).await
     }
@@ -186,6 +215,22 @@ impl Ledger for TestLedger {
 
     async fn recover(&self, now: UnixMillis) -> Result<Recovered, LedgerError> {
         self.inner.recover(now).await
+    }
+
+    async fn sweep(&self, now: UnixMillis) -> Result<Recovered, LedgerError> {
+        self.inner.sweep(now).await
+    }
+
+    async fn claim_due(&self, claim: Claim<'_>, limit: u32) -> Result<Vec<Unresolved>, LedgerError> {
+        self.step(Step::Claim, self.inner.claim_due(claim, limit)).await
+    }
+
+    async fn claim(&self, id: &PaymentId, claim: Claim<'_>) -> Result<Option<Unresolved>, LedgerError> {
+        self.step(Step::Claim, self.inner.claim(id, claim)).await
+    }
+
+    async fn postpone(&self, id: &PaymentId, worker: &str, postponement: Postponement) -> Result<(), LedgerError> {
+        self.step(Step::Postpone, self.inner.postpone(id, worker, postponement)).await
     }
 
     async fn check(&self) -> Result<(), LedgerError> {

@@ -4,6 +4,7 @@
 //! request's way, one for reports. The file is in write-ahead mode with `synchronous = FULL`: what was answered
 //! survives the process and the power. A second gateway on the file is refused; `farebox ledger` reads beside it.
 
+mod claims;
 mod read;
 mod reader;
 mod store;
@@ -20,11 +21,11 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 
 use self::reader::Reader;
-use self::store::{Options, Store};
+use self::store::{Lock, Options, Store};
 use self::writer::Writer;
 use super::{
-    Counts, Filter, GroupBy, Ledger, LedgerError, NewPayment, Opening, Record, Recovered, Reservation, StoredKey,
-    Total, Transition, UnixMillis,
+    Claim, Counts, Filter, GroupBy, Held, Ledger, LedgerError, NewPayment, Opening, Postponement, Record, Recovered,
+    Reservation, StoredKey, Total, Transition, UnixMillis, Unresolved,
 };
 use crate::x402::PaymentId;
 
@@ -52,6 +53,20 @@ impl SqliteLedger {
         let mut store = Store::at(path, options)?;
         let lock = store.lock()?;
         store.create(&lock)?;
+        SqliteLedger::start(store, Some(lock))
+    }
+
+    /// Opens a file on which a gateway may be running. SQLite's own locks keep their writes apart; whoever writes
+    /// this way must leave alone what a gateway holds, as a claim does.
+    pub fn open_beside(path: &Path) -> Result<SqliteLedger, LedgerError> {
+        let mut store = Store::at(path, Options::default())?;
+        // A file that is there, of this version: a writer would bring it up to date under a gateway that is not.
+        drop(store.open_read_only()?);
+        store.adopt()?;
+        SqliteLedger::start(store, None)
+    }
+
+    fn start(store: Store, lock: Option<Lock>) -> Result<SqliteLedger, LedgerError> {
         let connection = store.open_writer()?;
         Ok(SqliteLedger {
             lookups: Reader::start(store.clone(), "ledger-lookups")?,
@@ -70,6 +85,11 @@ impl Ledger for SqliteLedger {
     async fn advance(&self, id: &PaymentId, transition: Transition, now: UnixMillis) -> Result<(), LedgerError> {
         let id = id.clone();
         self.writer.write(move |connection| write::advance(connection, &id, &transition, now)).await
+    }
+
+    async fn hold(&self, id: &PaymentId, now: UnixMillis) -> Result<Option<Held>, LedgerError> {
+        let id = id.clone();
+        self.writer.write(move |connection| write::hold(connection, &id, now)).await
     }
 
     async fn find(&self, id: &PaymentId) -> Result<Option<Record>, LedgerError> {
@@ -102,6 +122,30 @@ impl Ledger for SqliteLedger {
 
     async fn recover(&self, now: UnixMillis) -> Result<Recovered, LedgerError> {
         self.writer.write(move |connection| write::recover(connection, now)).await
+    }
+
+    async fn sweep(&self, _now: UnixMillis) -> Result<Recovered, LedgerError> {
+        Ok(Recovered::default())
+    }
+
+    async fn claim_due(&self, claim: Claim<'_>, limit: u32) -> Result<Vec<Unresolved>, LedgerError> {
+        let claim = claims::Owned::of(claim);
+        // Mostly none is: the question must not stand in a payment's way, least of all while nothing can be written.
+        let now = claim.now();
+        if !self.lookups.read(move |connection| claims::any_due(connection, now)).await? {
+            return Ok(Vec::new());
+        }
+        self.writer.write(move |connection| claims::claim_due(connection, &claim, limit)).await
+    }
+
+    async fn claim(&self, id: &PaymentId, claim: Claim<'_>) -> Result<Option<Unresolved>, LedgerError> {
+        let (id, claim) = (id.clone(), claims::Owned::of(claim));
+        self.writer.write(move |connection| claims::claim(connection, &id, &claim)).await
+    }
+
+    async fn postpone(&self, id: &PaymentId, worker: &str, postponement: Postponement) -> Result<(), LedgerError> {
+        let (id, worker) = (id.clone(), worker.to_owned());
+        self.writer.write(move |connection| claims::postpone(connection, &id, &worker, &postponement)).await
     }
 
     async fn check(&self) -> Result<(), LedgerError> {

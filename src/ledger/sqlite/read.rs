@@ -171,7 +171,7 @@ fn maybe_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Arc<str>>
 }
 
 /// A text that has to be a value of ours; what is not is damage, whoever did it.
-fn parsed<T>(row: &Row<'_>, column: usize, parse: impl FnOnce(&str) -> Option<T>) -> rusqlite::Result<T> {
+pub(super) fn parsed<T>(row: &Row<'_>, column: usize, parse: impl FnOnce(&str) -> Option<T>) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
     parse(text).ok_or_else(|| {
         rusqlite::Error::FromSqlConversionFailure(column, Type::Text, format!("{text:?} does not belong there").into())

@@ -14,7 +14,7 @@ use crate::ledger::LedgerError;
 const APPLICATION_ID: i32 = 0x4641_5245;
 
 /// What makes version N of the file out of version N - 1 (`PRAGMA user_version`).
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// For which a write waits when another process (a backup, a shell) holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -118,6 +118,11 @@ impl Store {
             // SQLite would only find out at the first payment, and root would write to it all the same.
             return Err(unavailable(&self.path, "it is marked read-only: make it writable for the gateway's user"));
         }
+        self.adopt()
+    }
+
+    /// Takes the file that is there now for this ledger.
+    pub(super) fn adopt(&mut self) -> Result<(), LedgerError> {
         self.identity = self.present()?;
         Ok(())
     }

@@ -378,6 +378,41 @@ fn what_is_no_ledger_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_start_ends_the_claims_of_the_run_before() {
+    let folder = folder();
+    let ledger = open(&folder);
+    bring(&ledger, 1, State::Unknown).await;
+    let claim = |worker| Claim { worker, now: 200, until: 100_000 };
+    assert!(ledger.claim(&id(1), claim("killed")).await.unwrap().is_some());
+    drop(ledger);
+    let ledger = open(&folder);
+    assert!(ledger.claim(&id(1), claim("next")).await.unwrap().is_none());
+    ledger.recover(300).await.unwrap();
+    assert!(ledger.claim(&id(1), claim("next")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_file_of_version_1_is_brought_up_to_date_with_what_it_holds() {
+    let folder = folder();
+    let old = shell(&folder);
+    old.execute_batch(include_str!("schema_1.sql")).unwrap();
+    old.pragma_update(None, "application_id", 0x4641_5245).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    old.execute_batch(&format!(
+        "INSERT INTO payment (id, digest, state, route, host, payer, network, asset, amount, way, reserved_at, updated_at)
+         VALUES ('{}', zeroblob(32), 'unknown', 'r', 'h', '', 'eip155:84532', '0x1', '5', 'usdc', 1, 2);
+         INSERT INTO settle_request VALUES (1, 'body')",
+        id(1)
+    ))
+    .unwrap();
+    drop(old);
+    let ledger = open(&folder);
+    let due = ledger.claim_due(Claim { worker: "one", now: 2, until: 9 }, 5).await.unwrap();
+    assert_eq!((&due[0].record.id, &*due[0].settle_request, due[0].tries), (&id(1), "body", 0));
+    assert_eq!(ledger.counts().await.unwrap().unknown, 1);
+}
+
+#[tokio::test]
 async fn damage_inside_the_file_is_an_error_and_no_panic() {
     let folder = folder();
     let path = folder.path().join("ledger.db");
@@ -463,6 +498,7 @@ async fn no_frequent_question_reads_every_payment() {
         (of(state(State::Settling)), "payment_open"),
         (of(state(State::Failed)), "payment_failed"),
         (plan("UPDATE payment SET updated_at = 1 WHERE state = 'reserved'", vec![]), "payment_open"),
+        (plan(claims::DUE, vec![1.into(), 1.into()]), "payment_due"),
         (plan("SELECT * FROM payment WHERE id = ?1", vec!["x".to_owned().into()]), "sqlite_autoindex_payment_1"),
     ];
     for (plan, index) in cases {

@@ -4,7 +4,8 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::{Outcome, read};
 use crate::ledger::{
-    CUT_OFF, LedgerError, NewPayment, Opening, RELEASED, Recovered, Reservation, StoredKey, Transition, UnixMillis,
+    CUT_OFF, Held, LedgerError, NewPayment, Opening, RELEASED, Recovered, Reservation, StoredKey, Transition,
+    UnixMillis,
 };
 use crate::x402::PaymentId;
 
@@ -18,7 +19,8 @@ ON CONFLICT (id) DO UPDATE SET
     payer = excluded.payer, network = excluded.network, asset = excluded.asset, amount = excluded.amount,
     way = excluded.way, valid_before = excluded.valid_before,
     reserved_at = excluded.reserved_at, updated_at = excluded.updated_at,
-    facilitator = NULL, "transaction" = NULL, error = NULL, settled_at = NULL, delivered_at = NULL, uses = 0
+    facilitator = NULL, "transaction" = NULL, error = NULL, settled_at = NULL, delivered_at = NULL, uses = 0,
+    tries = 0, next_try_at = NULL, claimed_by = NULL, claimed_until = NULL
 WHERE payment.state = 'failed'
 RETURNING seq"#;
 
@@ -67,7 +69,7 @@ WHERE id = ?1 AND state IN ('settling', 'unknown')"#;
 
 const UNKNOWN: &str = r#"
 UPDATE payment SET
-    state = 'unknown', updated_at = ?2, facilitator = ?3, "transaction" = ?4, error = ?5
+    state = 'unknown', updated_at = ?2, next_try_at = ?2, facilitator = ?3, "transaction" = ?4, error = ?5
 WHERE id = ?1 AND state = 'settling'"#;
 
 const FAILED: &str = "
@@ -96,6 +98,16 @@ pub(super) fn advance(
         Transition::Delivered => connection.prepare_cached(DELIVERED)?.execute(params![key, now])?,
     };
     Ok(if changed == 1 { Ok(()) } else { Err(transition.conflict(id)) })
+}
+
+/// Where there is nothing to close, nothing is written, and no flush of the disk is waited for.
+pub(super) fn hold(connection: &Connection, id: &PaymentId, now: UnixMillis) -> Outcome<Option<Held>> {
+    let Some(record) = read::find(connection, id)? else { return Ok(Ok(None)) };
+    let Some(closing) = Transition::closing(&record) else { return Ok(Ok(Some(Held { record, elsewhere: false }))) };
+    if let Err(conflict) = advance(connection, id, &closing, now)? {
+        return Ok(Err(conflict));
+    }
+    Ok(Ok(read::find(connection, id)?.map(|record| Held { record, elsewhere: false })))
 }
 
 pub(super) fn count_use(connection: &Connection, id: &PaymentId, limit: u32) -> Outcome<bool> {
@@ -132,9 +144,11 @@ pub(super) fn recover(connection: &Connection, now: UnixMillis) -> Outcome<Recov
         params![now, RELEASED],
     )?;
     let unknown = connection.execute(
-        "UPDATE payment SET state = 'unknown', updated_at = ?1, error = ?2 WHERE state = 'settling'",
+        "UPDATE payment SET state = 'unknown', updated_at = ?1, next_try_at = ?1, error = ?2 WHERE state = 'settling'",
         params![now, CUT_OFF],
     )?;
+    // Of the run that ended: what it was at is nobody's now.
+    connection.execute("UPDATE payment SET claimed_by = NULL, claimed_until = NULL WHERE state = 'unknown'", [])?;
     let count = |rows: usize| u64::try_from(rows).unwrap_or(u64::MAX);
     Ok(Ok(Recovered { released: count(released), unknown: count(unknown) }))
 }

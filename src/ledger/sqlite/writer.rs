@@ -74,7 +74,7 @@ enum Failure {
 }
 
 impl Writer {
-    pub(super) fn start(store: Store, connection: Connection, lock: Lock) -> Result<Writer, LedgerError> {
+    pub(super) fn start(store: Store, connection: Connection, lock: Option<Lock>) -> Result<Writer, LedgerError> {
         let (queue, messages) = mpsc::channel(QUEUE_MAX);
         let mut thread = Thread { store: store.clone(), connection: Some(connection), messages };
         let thread = std::thread::Builder::new()
@@ -128,7 +128,7 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(&mut self, lock: Lock) {
+    fn run(&mut self, lock: Option<Lock>) {
         while let Some(first) = self.messages.blocking_recv() {
             let (batch, closing) = self.gather(first);
             self.write(batch);
