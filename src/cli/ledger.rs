@@ -1,4 +1,4 @@
-//! `farebox ledger`: lists and sums payments, also while a gateway runs on the same file.
+//! `farebox ledger`: lists and sums payments, also while gateways run on the same ledger.
 
 mod moment;
 mod render;
@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use self::render::Format;
 use self::tokens::Tokens;
 use crate::config::{self, LedgerUrl};
-use crate::ledger::sqlite::LedgerFile;
+use crate::ledger::books::Books;
 use crate::ledger::{Filter, GroupBy, State};
 
 /// Payments that a table shows when nobody asked for more or less: more is for `--csv` and `--json`.
@@ -27,7 +27,7 @@ pub struct Args {
     /// The config file that names the ledger.
     #[arg(default_value = "gateway.toml", conflicts_with = "url")]
     file: PathBuf,
-    /// The ledger itself, without a config file: sqlite:PATH.
+    /// The ledger itself, without a config file: sqlite:PATH or postgres://….
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// Only payments in this state.
@@ -125,8 +125,7 @@ enum Trouble {
 
 fn answer(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<(), Trouble> {
     let filter = filter(args, now).map_err(Trouble::Usage)?;
-    let (path, tokens) = locate(args)?;
-    let ledger = LedgerFile::open(&path)?;
+    let (ledger, tokens) = locate(args.url.as_deref(), &args.file)?;
     let format = format(args);
     match args.sum {
         Some(by) => {
@@ -139,13 +138,7 @@ fn answer(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<(), Troub
 }
 
 /// Payments are written as they are read: an export of millions takes no more memory than one of ten.
-fn list(
-    ledger: &LedgerFile,
-    filter: &Filter,
-    format: Format,
-    tokens: &Tokens,
-    out: &mut impl Write,
-) -> Result<(), Trouble> {
+fn list(ledger: &Books, filter: &Filter, format: Format, tokens: &Tokens, out: &mut impl Write) -> Result<(), Trouble> {
     let mut sheet = render::Sheet::new(format, tokens, out)?;
     let mut written = Ok(());
     ledger.each(filter, |record| {
@@ -184,22 +177,26 @@ fn filter(args: &Args, now: Timestamp) -> Result<Filter, String> {
     })
 }
 
-/// The ledger's file, and the tokens that the config tells more of than Farebox knows.
-fn locate(args: &Args) -> Result<(PathBuf, Tokens), Trouble> {
-    if let Some(url) = &args.url {
-        return match url.strip_prefix("sqlite:") {
-            Some(path) if !path.is_empty() => Ok((Path::new(path).to_owned(), Tokens::default())),
-            Some(_) | None => Err(Trouble::Usage(format!("--url {url}: write sqlite:PATH"))),
-        };
-    }
-    let config = config::load(&args.file)?.config;
-    match &config.ledger {
-        LedgerUrl::Sqlite(path) => Ok((path.clone(), Tokens::of(&config))),
-        LedgerUrl::Memory => Err(Trouble::Usage(format!(
-            "{}: its ledger is kept in the gateway's memory (url = \"memory:\"): there is no file to read",
-            args.file.display()
-        ))),
-    }
+/// The ledger, and the tokens that the config tells more of than Farebox knows.
+fn locate(url: Option<&str>, file: &Path) -> Result<(Books, Tokens), Trouble> {
+    let (place, url, tokens) = match url {
+        Some(text) => {
+            let url = LedgerUrl::parse(text, Path::new(""))
+                .map_err(|(wrong, help)| Trouble::Usage(format!("--url: {wrong}: {help}")))?;
+            (text.to_owned(), url, Tokens::default())
+        }
+        None => {
+            let config = config::load(file)?.config;
+            let tokens = Tokens::of(&config);
+            (file.display().to_string(), config.ledger, tokens)
+        }
+    };
+    let ledger = Books::open(&url)?.ok_or_else(|| {
+        Trouble::Usage(format!(
+            "{place}: its ledger is kept in the gateway's memory (url = \"memory:\"): there is nothing to read"
+        ))
+    })?;
+    Ok((ledger, tokens))
 }
 
 #[cfg(test)]
@@ -245,8 +242,8 @@ mod tests {
             assert!(Line::try_parse_from(std::iter::once("ledger").chain(line)).is_err(), "{line:?}");
         }
         assert!(filter(&args(&["--since", "yesterday"]), Timestamp::UNIX_EPOCH).is_err());
-        for url in ["postgres://x", "sqlite:", "farebox.db"] {
-            assert!(matches!(locate(&args(&["--url", url])), Err(Trouble::Usage(_))), "{url}");
+        for url in ["postgres:x", "sqlite:", "farebox.db"] {
+            assert!(matches!(locate(Some(url), Path::new("gateway.toml")), Err(Trouble::Usage(_))), "{url}");
         }
     }
 }

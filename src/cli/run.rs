@@ -48,9 +48,9 @@ fn start(file: PathBuf) -> Result<Ended, String> {
     metrics.count_dropped_lines(logs.dropped_lines());
     let listeners = Listeners::bind(&config.server.listen, config.admin.listen).map_err(|error| error.to_string())?;
     let runtime = server::runtime(config.server.threads).map_err(|error| format!("no runtime: {error}"))?;
-    let ledger = ledger::open(&config.ledger).map_err(|error| error.to_string())?;
 
     let ended = runtime.block_on(async move {
+        let ledger = ledger::open(&config.ledger).await.map_err(|error| error.to_string())?;
         let signals = Signals::receive().map_err(|error| format!("signals cannot be received: {error}"))?;
         let recovered = ledger.recover(unix_millis()).await.map_err(|error| error.to_string())?;
         if recovered.released + recovered.unknown > 0 {

@@ -1,9 +1,10 @@
-//! The ledger in memory is the model of the one in a file: whatever is asked, in whatever order, both answer alike.
+//! The ledger in memory is the model of those that last: whatever is asked, in whatever order, all answer alike.
 
 use proptest::prelude::*;
 
 use super::conformance::{id, payment};
 use super::memory::MemoryLedger;
+use super::postgres;
 use super::sqlite::SqliteLedger;
 use super::*;
 
@@ -137,5 +138,23 @@ proptest! {
             prop_assert_eq!(answered, expected);
             prop_assert_eq!(runtime.block_on(seen(&file)), runtime.block_on(seen(&memory)));
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn memory_and_database_answer_alike(operations in proptest::collection::vec(operation(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (memory, (database, _)) = (MemoryLedger::default(), postgres::testing::open().await);
+            for (operation, now) in operations.into_iter().zip(1..) {
+                let expected = carry_out(&memory, operation.clone(), now).await;
+                prop_assert_eq!(carry_out(&database, operation, now).await, expected);
+            }
+            prop_assert_eq!(seen(&database).await, seen(&memory).await);
+            Ok(())
+        })?;
     }
 }

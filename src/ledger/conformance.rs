@@ -571,6 +571,14 @@ macro_rules! every_ledger {
                 super::$name(std::sync::Arc::new(ledger)).await;
             })*
         }
+
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let (ledger, _) = crate::ledger::postgres::testing::open().await;
+                super::$name(std::sync::Arc::new(ledger)).await;
+            })*
+        }
     };
 }
 

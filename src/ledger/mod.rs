@@ -9,11 +9,13 @@
 //!     └────────────┴──────► failed ──► reserved again, when the same payment comes back
 //! ```
 //!
-//! [`sqlite`] keeps them in a file, [`memory`] for as long as the process lives. Both answer alike:
-//! `conformance` holds every implementation to the same tests.
+//! [`sqlite`] keeps them in a file of one gateway, [`postgres`] in a database that many share, [`memory`] for as long as
+//! the process lives. All answer alike: `conformance` holds every implementation to the same tests.
 
+pub mod books;
 pub mod memory;
 pub mod metered;
+pub mod postgres;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -131,10 +133,23 @@ const ABANDONED: &str = "its request is gone";
 const UNWRITTEN: &str = "the settlement's outcome was not written";
 
 /// Opens the ledger of a config's `[ledger] url`.
-pub fn open(url: &LedgerUrl) -> Result<Arc<dyn Ledger>, LedgerError> {
+pub async fn open(url: &LedgerUrl) -> Result<Arc<dyn Ledger>, LedgerError> {
     match url {
         LedgerUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteLedger::open(path)?)),
+        LedgerUrl::Postgres(url) => Ok(Arc::new(postgres::PostgresLedger::open(url).await?)),
         LedgerUrl::Memory => Ok(Arc::new(memory::MemoryLedger::default())),
+    }
+}
+
+/// Opens the ledger of a gateway that may be running, for an operator's command. It makes and recovers nothing.
+pub async fn open_beside(url: &LedgerUrl) -> Result<Arc<dyn Ledger>, LedgerError> {
+    match url {
+        LedgerUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteLedger::open_beside(path)?)),
+        LedgerUrl::Postgres(url) => Ok(Arc::new(postgres::PostgresLedger::open(url).await?)),
+        LedgerUrl::Memory => {
+            let text = "it is kept in the gateway's memory (url = \"memory:\"): nobody else can reach it";
+            Err(LedgerError::Unavailable(text.to_owned()))
+        }
     }
 }
 
