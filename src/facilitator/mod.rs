@@ -13,7 +13,7 @@ mod registry;
 mod request;
 pub mod sandbox;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use member::Health;
 pub use registry::{BuildError, Facilitators};

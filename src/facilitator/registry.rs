@@ -10,7 +10,7 @@ use super::http::HttpFacilitator;
 use super::member::{Health, Member};
 use super::pool::Pool;
 use super::sandbox::SandboxFacilitator;
-use super::{Facilitator, Observer};
+use super::{Facilitator, Fault, FaultKind, Observer, Order, Settlement};
 use crate::config::{FacilitatorAt, FacilitatorConfig, Way};
 
 /// Why a facilitator cannot be spoken to at all.
@@ -82,6 +82,24 @@ impl Facilitators {
     /// The pool of a `[pay.NAME]`.
     pub fn pool(&self, way: &str) -> Option<&Arc<Pool>> {
         self.pools.get(way)
+    }
+
+    /// Asks the facilitator that was asked before to settle the same order again; where nobody knows which one that was,
+    /// or it is gone from the config, the order's way to pay.
+    pub async fn settle_again(&self, asked: Option<&str>, order: &Order) -> Settlement {
+        if let Some(entry) = asked.and_then(|name| self.entries.get(name)) {
+            return entry.member.settle(order, &*self.observer).await;
+        }
+        match self.pool(&order.offer.way) {
+            Some(pool) => pool.settle(order).await,
+            None => Settlement::NotSent {
+                fault: Fault {
+                    facilitator: asked.unwrap_or_default().into(),
+                    kind: FaultKind::Unreached,
+                    detail: format!("the config has no pay.{} any more", order.offer.way),
+                },
+            },
+        }
     }
 
     /// Asks every facilitator at once, and each only once, what it supports.

@@ -1,9 +1,16 @@
 //! What a facilitator is sent.
 
-use serde_json::json;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
 
 use super::Order;
-use crate::x402::Dialect;
+use crate::x402::asset::Eip712Domain;
+use crate::x402::offer::Scheme;
+use crate::x402::{Asset, Dialect, Network, Offer, header, v1, v2};
+
+/// Of a token that Farebox does not know, whose request does not say. Only the sandbox asks, for a payer's first balance.
+const USUAL_DECIMALS: u8 = 18;
 
 impl Order {
     /// The JSON body of `/verify` and `/settle`: the payment as the client sent it, and the offer in the payment's
@@ -29,6 +36,58 @@ impl Order {
         })
         .to_string()
     }
+
+    /// The order whose [`settle_request`](Order::settle_request) the ledger kept. `None` where it would not be asked
+    /// for word for word: then it must not be asked for at all.
+    pub fn restore(stored: &str, way: &Arc<str>, network: &Network) -> Option<Order> {
+        let request: Value = serde_json::from_str(stored).ok()?;
+        let requirements = request.get("paymentRequirements")?.clone();
+        let dialect = match request.get("x402Version")?.as_u64()? {
+            1 => Dialect::V1,
+            2 => Dialect::V2,
+            _ => return None,
+        };
+        let payment = header::read_payment(dialect, request.get("paymentPayload")?.clone()).ok()?;
+        let (required, resource) = match dialect {
+            Dialect::V1 => of_v1(serde_json::from_value(requirements).ok()?, network),
+            Dialect::V2 => (serde_json::from_value(requirements).ok()?, resource("", "", "")),
+        };
+        let order = Order { payment, offer: offer(required, way, network)?, resource };
+        (order.settle_request() == stored).then_some(order)
+    }
+}
+
+fn resource(url: &str, description: &str, mime_type: &str) -> v2::ResourceInfo {
+    v2::ResourceInfo { url: url.to_owned(), description: description.to_owned(), mime_type: mime_type.to_owned() }
+}
+
+fn of_v1(required: v1::PaymentRequirements, network: &Network) -> (v2::PaymentRequirements, v2::ResourceInfo) {
+    let resource = resource(&required.resource, &required.description, &required.mime_type);
+    let required = v2::PaymentRequirements {
+        scheme: required.scheme,
+        network: network.caip2().to_owned(),
+        amount: required.max_amount_required,
+        asset: required.asset,
+        pay_to: required.pay_to,
+        max_timeout_seconds: required.max_timeout_seconds,
+        extra: required.extra,
+    };
+    (required, resource)
+}
+
+fn offer(required: v2::PaymentRequirements, way: &Arc<str>, network: &Network) -> Option<Offer> {
+    let v2::PaymentRequirements { scheme, network: named, amount, asset, pay_to, max_timeout_seconds, extra } =
+        required;
+    if scheme != Scheme::Exact.name() || named != network.caip2() {
+        return None;
+    }
+    let text = |key: &str| extra.get(key).and_then(Value::as_str).map(Arc::from);
+    let eip712 = text("name").zip(text("version")).map(|(name, version)| Eip712Domain { name, version });
+    let decimals = Asset::at(network, &asset).map_or(USUAL_DECIMALS, |known| known.decimals);
+    let address: Arc<str> = asset.into();
+    let asset = Asset { symbol: address.clone(), address, decimals, eip712 };
+    let (way, network, pay_to) = (way.clone(), network.clone(), pay_to.into());
+    Some(Offer { way, scheme: Scheme::Exact, network, asset, amount, pay_to, max_timeout_seconds, extra })
 }
 
 #[cfg(test)]

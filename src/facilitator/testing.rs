@@ -17,7 +17,7 @@ use crate::x402::{Asset, Dialect, Network, Offer, Payment};
 /// Who pays in [`order`], and in the recorded answers.
 pub(super) const PAYER: Address = address!("90F79bf6EB2c4f870365E785982E1f101E93b906");
 /// Who is paid.
-pub(super) const PAY_TO: Address = address!("3C44CdDdB6a900fa2b585dd299e03d12FA4293BC");
+pub(crate) const PAY_TO: Address = address!("3C44CdDdB6a900fa2b585dd299e03d12FA4293BC");
 
 pub(super) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
@@ -40,7 +40,7 @@ pub(super) fn offer_on(network: &str) -> Offer {
 }
 
 /// A payment over [`offer_on`] Base Sepolia that claims to be [`PAYER`]'s; nobody signed it.
-pub(super) fn order(dialect: Dialect) -> Order {
+pub(crate) fn order(dialect: Dialect) -> Order {
     order_of(PAYER, dialect)
 }
 
@@ -59,7 +59,7 @@ pub(super) fn order_of(from: Address, dialect: Dialect) -> Order {
 }
 
 /// A payment that somebody did sign.
-pub(super) fn signed_order(key: &PrivateKeySigner, nonce: B256, change: impl FnOnce(&mut Authorization)) -> Order {
+pub(crate) fn signed_order(key: &PrivateKeySigner, nonce: B256, change: impl FnOnce(&mut Authorization)) -> Order {
     let mut authorization = Authorization {
         from: key.address(),
         to: PAY_TO,
@@ -88,7 +88,23 @@ fn order_with(dialect: Dialect, authorization: Authorization, signature: Bytes) 
             scheme: "exact".into(),
             network: network.into(),
             accepted: (dialect == Dialect::V2).then(|| offer.to_v2()),
-            json: json!({ "x402Version": dialect.version(), "payload": { "signature": signature } }),
+            json: json!({
+                "x402Version": dialect.version(),
+                "scheme": "exact",
+                "network": network,
+                "accepted": offer.to_v2(),
+                "payload": {
+                    "signature": signature,
+                    "authorization": {
+                        "from": authorization.from,
+                        "to": authorization.to,
+                        "value": authorization.value,
+                        "validAfter": authorization.valid_after.to_string(),
+                        "validBefore": authorization.valid_before.to_string(),
+                        "nonce": authorization.nonce,
+                    },
+                },
+            }),
             payload: Payload::Eip3009 { authorization, signature },
             digest: [0; 32],
         },

@@ -75,7 +75,11 @@ impl Dialect {
 /// header decides in which dialect a client is answered.
 pub fn decode_payment(dialect: Dialect, value: &[u8]) -> Result<Payment, DecodeError> {
     // Of keys that stand twice the last one counts, here and in `json`, from which the facilitator is asked.
-    let json: Value = decode_json(value)?;
+    read_payment(dialect, decode_json(value)?)
+}
+
+/// Reads a payment of that dialect from its JSON.
+pub fn read_payment(dialect: Dialect, json: Value) -> Result<Payment, DecodeError> {
     let root = Fields::root(&json)?;
     let found = root.integer("x402Version")?;
     let expected = dialect.version();
