@@ -20,9 +20,9 @@
 //!
 //! # The house
 //!
-//! Imports point downwards only, in this order: `cli`, `proxy`, `admin`, `gate`, `access`, `ledger`, `facilitator`,
-//! `config`, `route`, `evm`, `x402`, `outbound`, `money`. `telemetry` imports none of them and may be imported by all.
-//! Only `proxy` knows Pingora.
+//! Imports point downwards only, in this order: `cli`, `proxy`, `admin`, `gate`, `resolve`, `access`, `ledger`,
+//! `facilitator`, `config`, `route`, `evm`, `x402`, `outbound`, `money`. `telemetry` imports none of them and may be
+//! imported by all. Only `proxy` knows Pingora.
 
 #![deny(missing_docs)]
 // What a client, a facilitator or a file sends must not be able to reach a panic. Tests may (clippy.toml).
@@ -39,6 +39,7 @@ pub mod ledger;
 pub mod money;
 pub mod outbound;
 pub mod proxy;
+pub mod resolve;
 pub mod route;
 pub mod telemetry;
 pub mod x402;

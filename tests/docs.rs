@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use farebox::telemetry::Metrics;
 use farebox::telemetry::labels::{
-    Label, LedgerOperation, Mode, Operation, Outcome, Reload, SettlementOutcome, UnsettledState, WindowHit,
+    Label, LedgerOperation, Mode, Operation, Outcome, Reload, Resolution, ResolvedBy, SettlementOutcome,
+    UnsettledState, WindowHit,
 };
 
 const README: &str = include_str!("../README.md");
@@ -34,6 +35,8 @@ fn every_label_value_is_explained() {
         values::<Operation>(),
         values::<LedgerOperation>(),
         values::<UnsettledState>(),
+        values::<ResolvedBy>(),
+        values::<Resolution>(),
         values::<Reload>(),
     ];
     for value in closed.concat() {

@@ -154,6 +154,28 @@ labels! {
 }
 
 labels! {
+    /// Who was asked what became of an unknown payment.
+    pub enum ResolvedBy {
+        /// The network's node.
+        Chain => "chain",
+        /// The facilitator, by the same settlement again.
+        Facilitator => "facilitator",
+    }
+}
+
+labels! {
+    /// What came of asking.
+    pub enum Resolution {
+        /// The money moved.
+        Settled => "settled",
+        /// It did not, and never will.
+        Failed => "failed",
+        /// Still nobody knows.
+        Unknown => "unknown",
+    }
+}
+
+labels! {
     /// What came of a reload.
     pub enum Reload {
         /// The new file is in force.
@@ -187,6 +209,8 @@ mod tests {
         sound::<Operation>();
         sound::<LedgerOperation>();
         sound::<UnsettledState>();
+        sound::<ResolvedBy>();
+        sound::<Resolution>();
         sound::<Reload>();
     }
 }

@@ -16,7 +16,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use super::family::{Declare, Family, PerLabel};
 use super::handles::{FacilitatorMetrics, InFlight, RouteFamilies, RouteMetrics, UpstreamMetrics};
-use super::labels::{Label, LedgerOperation, Reload, UnsettledState};
+use super::labels::{Label, LedgerOperation, Reload, Resolution, ResolvedBy, UnsettledState};
 
 /// The `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -53,6 +53,7 @@ pub struct Metrics {
     unsettled: PerLabel<UnsettledState, Gauge>,
     unsettled_age: Gauge,
     undelivered: Gauge,
+    resolutions: PerLabel<ResolvedBy, PerLabel<Resolution, IntCounter>>,
     reloads: PerLabel<Reload, IntCounter>,
     reload_successful: Gauge,
     reload_success_time: Gauge,
@@ -152,6 +153,12 @@ impl Metrics {
             "Settled payments whose response was not written in full. NaN while the ledger cannot be read.",
         );
 
+        let resolutions = declare.counters(
+            "farebox_resolutions_total",
+            &["by", "result"],
+            "Tries to find out what became of an unknown payment, by who was asked and what came of it.",
+        );
+
         let reloads =
             declare.counters("farebox_reloads_total", &["result"], "Reloads of the config file, by what came of them.");
         let reload_successful = declare
@@ -187,6 +194,9 @@ impl Metrics {
             unsettled: PerLabel::new(|state: UnsettledState| unsettled.with_label_values(&[state.label()])),
             unsettled_age,
             undelivered,
+            resolutions: PerLabel::new(|by: ResolvedBy| {
+                PerLabel::new(|result: Resolution| resolutions.with_label_values(&[by.label(), result.label()]))
+            }),
             reloads: PerLabel::new(|result: Reload| reloads.with_label_values(&[result.label()])),
             reload_successful,
             reload_success_time,
@@ -248,6 +258,11 @@ impl Metrics {
         self.unsettled.with(UnsettledState::Unknown, |gauge| gauge.set(unknown));
         self.unsettled_age.set(age);
         self.undelivered.set(undelivered);
+    }
+
+    /// Somebody was asked what became of an unknown payment.
+    pub fn resolution(&self, by: ResolvedBy, result: Resolution) {
+        self.resolutions.with(by, |results| results.with(result, IntCounter::inc));
     }
 
     /// The config with this hash came into force at a Unix time in seconds: at start, before any reload.

@@ -10,5 +10,7 @@ pub mod metrics;
 pub use access_line::AccessLine;
 pub use family::{Family, Kind};
 pub use handles::{FacilitatorMetrics, InFlight, RouteMetrics, UpstreamMetrics};
-pub use labels::{LedgerOperation, Mode, Operation, Outcome, Reload, SettlementOutcome, WindowHit};
+pub use labels::{
+    LedgerOperation, Mode, Operation, Outcome, Reload, Resolution, ResolvedBy, SettlementOutcome, WindowHit,
+};
 pub use metrics::{Metrics, Unsettled};
