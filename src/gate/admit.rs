@@ -2,8 +2,10 @@
 
 use http::HeaderName;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::error;
 
+use super::again::Known;
 use super::answer::{Answer, Trouble};
 use super::check::{self, Checked};
 use super::facts::Facts;
@@ -13,7 +15,7 @@ use super::life::{Ticket, Unpaid};
 use super::{Entry, Gate, Identity, Paid, Request, Verdict, refusal, unix_millis};
 use crate::config::{SettleMode, Verify};
 use crate::facilitator::Order;
-use crate::ledger::{LedgerError, NewPayment, Opening, Record, Reservation, State, Transition};
+use crate::ledger::{LedgerError, NewPayment, Opening, Reservation};
 use crate::telemetry::Outcome;
 use crate::x402::payment::Payload;
 use crate::x402::v2::ResourceInfo;
@@ -40,17 +42,23 @@ pub(super) struct Admission<'a> {
     pub(super) gate: &'a Gate,
     pub(super) request: &'a Request<'a>,
     pub(super) payment: Payment,
+    /// Until when it waits for others that have the payment.
+    pub(super) deadline: Instant,
 }
 
 /// What came of an attempt to take a payment for this request.
 enum Taken {
     /// It is this request's.
     Ours(Ticket),
-    /// The ledger has it already, and this request alone holds it.
-    Known(Box<Record>, Job),
+    /// The ledger has it already, and of this process's requests this one alone holds it.
+    Known(Job),
 }
 
-impl Admission<'_> {
+impl<'a> Admission<'a> {
+    pub(super) fn new(gate: &'a Gate, request: &'a Request<'a>, payment: Payment) -> Admission<'a> {
+        Admission { gate, request, payment, deadline: Instant::now() + gate.shared.patience.outcome }
+    }
+
     pub(super) async fn admit(&self) -> Verdict {
         let Request { generation, live, quote, facts, .. } = self.request;
         let reason = match check::check(generation, live, &self.payment, facts.now) {
@@ -70,34 +78,41 @@ impl Admission<'_> {
         self.refuse(reason)
     }
 
-    /// Takes the payment for this request, or waits for the one that has it.
+    /// Takes the payment for this request, or waits for the one that has it, here or at another gateway.
     async fn take(&self, checked: &Checked) -> Verdict {
-        let hold = match self.hold(&checked.id).await {
-            Ok(hold) => hold,
+        let mut job = match self.hold(&checked.id).await {
+            Ok(hold) => self.job(checked.id.clone(), hold),
             Err(verdict) => return *verdict,
         };
-        match self.reserve(checked, hold).await {
-            Ok(Taken::Ours(ticket)) => self.open(checked, ticket).await,
-            Ok(Taken::Known(record, job)) => self.known(*record, job, Reason::NonceAlreadyUsed).await,
-            Err(error) => self.ledger_down(error),
+        loop {
+            job = match self.reserve(checked, job).await {
+                Ok(Taken::Ours(ticket)) => return self.open(checked, ticket).await,
+                Ok(Taken::Known(job)) => match self.known(job, Reason::NonceAlreadyUsed).await {
+                    Known::Judged(verdict) => return *verdict,
+                    Known::Free(job) => job,
+                },
+                Err(error) => return self.ledger_down(error),
+            };
+            if Instant::now() >= self.deadline {
+                return self.in_use();
+            }
         }
     }
 
     /// Reserves the payment. In a task of its own, and what comes back is a ticket: wherever a request ends, a
     /// reservation is given back and a settlement is carried through.
-    async fn reserve(&self, checked: &Checked, hold: Hold) -> Result<Taken, LedgerError> {
+    async fn reserve(&self, checked: &Checked, job: Job) -> Result<Taken, LedgerError> {
         let charge = Charge { order: self.order(checked), pool: checked.quoted.pool.clone() };
         let new = self.new_payment(checked, &charge.order);
-        let job = self.job(checked.id.clone(), hold);
         let opening = self.opening();
         let (tell, told) = oneshot::channel();
         self.gate.shared.tasks.spawn(async move {
-            let taken = match reserve(&job, &new, opening).await {
+            let taken = match job.shared.ledger.reserve(new, opening).await {
                 Ok(Reservation::Fresh) => Ok(Taken::Ours(match opening {
                     Opening::Reserved => Ticket::reserved(job, charge),
                     Opening::Settling => Ticket::settling(job, charge),
                 })),
-                Ok(Reservation::Held(record)) => Ok(Taken::Known(record, job)),
+                Ok(Reservation::Held(_)) => Ok(Taken::Known(job)),
                 Err(error) => Err(error),
             };
             // Where nobody waits any more, it is dropped here.
@@ -231,20 +246,6 @@ impl Admission<'_> {
     fn answer(&self, answer: Answer, outcome: Outcome) -> Verdict {
         let payment = check::possible_ids(&self.request.quote.offers, &self.payment).next();
         Verdict::Answer { answer, outcome, route: Some(self.request.index), payment }
-    }
-}
-
-/// Takes the payment in the ledger. What it still calls reserved, while this request alone holds it, was left by a
-/// write that failed, for no other process has this ledger: given back first.
-async fn reserve(job: &Job, new: &NewPayment, opening: Opening) -> Result<Reservation, LedgerError> {
-    let ledger = &job.shared.ledger;
-    match ledger.reserve(new.clone(), opening).await? {
-        Reservation::Held(record) if record.state == State::Reserved => {
-            let released = Transition::Failed { error: "its request is gone".into() };
-            ledger.advance(&job.id, released, unix_millis()).await?;
-            ledger.reserve(new.clone(), opening).await
-        }
-        reservation @ (Reservation::Held(_) | Reservation::Fresh) => Ok(reservation),
     }
 }
 

@@ -1,7 +1,9 @@
 //! A payment that comes again: while another request has it, or when the ledger knows it already.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::admit::Admission;
@@ -9,11 +11,60 @@ use super::check;
 use super::holds::{Hold, Phase};
 use super::life::Ticket;
 use super::life::job::Job;
+use super::shared::Patience;
 use super::{Request, Verdict, unix_millis};
 use crate::access::Receipt;
-use crate::ledger::{LedgerError, Record, State, Transition};
+use crate::ledger::{Held, LedgerError, Record, State};
+use crate::resolve::Effort;
 use crate::telemetry::{Outcome, WindowHit};
 use crate::x402::{PaymentId, Reason};
+
+/// The longest pause between two looks at a payment that another gateway has, or that somebody else resolves.
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(250);
+
+/// What a payment comes to that the ledger knows.
+pub(super) enum Known {
+    /// The request's end, or its way on.
+    Judged(Box<Verdict>),
+    /// The money did not move, and nobody has the payment.
+    Free(Job),
+}
+
+impl Known {
+    fn judged(verdict: Verdict) -> Known {
+        Known::Judged(Box::new(verdict))
+    }
+}
+
+/// What the ledger has of a payment that comes again.
+enum Found {
+    Nothing(Job),
+    /// Settled, and to be delivered by this request.
+    Owed(Ticket, Box<Record>),
+    Known(Job, Box<Record>),
+}
+
+/// In a task of its own, and what comes back is a ticket: wherever a request ends, what it had to deliver may be delivered
+/// by others.
+async fn look(job: Job) -> Result<Found, LedgerError> {
+    let (tell, told) = oneshot::channel();
+    job.shared.tasks.clone().spawn(async move {
+        let found = match job.shared.ledger.hold(&job.id, unix_millis()).await {
+            Ok(Some(Held { record, elsewhere })) => {
+                let is_owed = !elsewhere && record.state == State::Settled && record.delivered_at.is_none();
+                Ok(if is_owed {
+                    Found::Owed(Ticket::redelivery(job, &record), Box::new(record))
+                } else {
+                    Found::Known(job, Box::new(record))
+                })
+            }
+            Ok(None) => Ok(Found::Nothing(job)),
+            Err(error) => Err(error),
+        };
+        drop(tell.send(found));
+    });
+    told.await.unwrap_or_else(|_| Err(LedgerError::Unavailable("a look-up ended without an outcome".to_owned())))
+}
 
 impl Admission<'_> {
     /// What the ledger has of this very payment, under any terms.
@@ -38,27 +89,21 @@ impl Admission<'_> {
             Ok(hold) => hold,
             Err(verdict) => return *verdict,
         };
-        // Whoever had it until now may have changed it.
-        match self.gate.shared.ledger.find(&record.id).await {
-            Ok(Some(record)) => {
-                let job = self.job(record.id.clone(), hold);
-                self.known(record, job, reason).await
-            }
-            Ok(None) => self.refuse(reason),
-            Err(error) => self.ledger_down(error),
+        match self.known(self.job(record.id.clone(), hold), reason).await {
+            Known::Judged(verdict) => *verdict,
+            Known::Free(_) => self.refuse(reason),
         }
     }
 
     /// Holds the payment in this process; `Err` is the verdict of a request that came second.
     pub(super) async fn hold(&self, id: &PaymentId) -> Result<Hold, Box<Verdict>> {
         let patience = self.gate.shared.patience;
-        let deadline = Instant::now() + patience.outcome;
         loop {
             let mut busy = match self.gate.shared.holds.take(id) {
                 Ok(hold) => return Ok(hold),
                 Err(busy) => busy,
             };
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = self.deadline.saturating_duration_since(Instant::now());
             let mut phase = busy.wait_for(Phase::Delivering, left).await;
             if phase == Phase::Delivering {
                 if self.request.quote.terms.window.is_some()
@@ -98,31 +143,102 @@ impl Admission<'_> {
         }
     }
 
-    /// Judges by what the ledger has, which this request now holds alone; `otherwise`: why the payment opens nothing
-    /// if it has not settled.
-    pub(super) async fn known(&self, record: Record, job: Job, otherwise: Reason) -> Verdict {
+    /// Judges a payment that the ledger knows and that this request alone holds here: waits while another gateway has
+    /// it, as for another request of this one. `otherwise`: why it opens nothing if it turns out to have failed for good.
+    pub(super) async fn known(&self, mut job: Job, otherwise: Reason) -> Known {
+        let Patience { delivery, look_again, .. } = self.gate.shared.patience;
+        let mut pause = look_again;
+        let mut delivered_by = None;
+        let mut was_asked_for = false;
+        loop {
+            let (held, mut record) = match look(job).await {
+                Ok(Found::Nothing(free)) => return Known::Free(free),
+                Ok(Found::Owed(ticket, record)) => return Known::judged(self.owed(ticket, *record).await),
+                Ok(Found::Known(held, record)) => (held, *record),
+                Err(error) => return Known::judged(self.ledger_down(error)),
+            };
+            if record.state == State::Unknown && !was_asked_for {
+                was_asked_for = true;
+                record = match self.find_out(record).await {
+                    Ok(record) => record,
+                    Err(error) => return Known::judged(self.ledger_down(error)),
+                };
+                match record.state {
+                    State::Unknown => {}
+                    State::Failed => return Known::judged(self.refuse(otherwise)),
+                    State::Reserved | State::Settling | State::Settled => {
+                        job = held;
+                        continue;
+                    }
+                }
+            }
+            if !self.awaits_first_use(&record)
+                && let Some(verdict) = self.judge(&record).await
+            {
+                if record.state == State::Settled {
+                    // Others who wait for it here can judge for themselves.
+                    held.hold.over();
+                }
+                return Known::judged(verdict);
+            }
+            let now = Instant::now();
+            let (deadline, too_late) = match record.state {
+                State::Reserved | State::Settling => (self.deadline, self.pending(None)),
+                State::Settled => (*delivered_by.get_or_insert(now + delivery), self.in_use()),
+                State::Unknown | State::Failed => return Known::Free(held),
+            };
+            if now >= deadline {
+                return Known::judged(too_late);
+            }
+            tokio::time::sleep_until(deadline.min(now + pause)).await;
+            pause = LOOK_AGAIN_MAX.min(pause * 2);
+            job = held;
+        }
+    }
+
+    /// Another gateway has settled it and is about to count the request that paid: before that nobody rides its window.
+    fn awaits_first_use(&self, record: &Record) -> bool {
+        let is_counted = self.request.quote.terms.window.is_some_and(|window| window.uses.is_some());
+        let is_owed = record.state == State::Settled && record.delivered_at.is_none();
+        is_counted && is_owed && record.uses == 0
+    }
+
+    /// A settled payment that this request may deliver.
+    async fn owed(&self, ticket: Ticket, record: Record) -> Verdict {
         if let Some(verdict) = self.judge(&record).await {
             return verdict;
         }
-        let left_over = match record.state {
-            State::Settled => {
-                self.request.live.metrics.window_hit(WindowHit::Redelivery);
-                return self.paid(Ticket::redelivery(job, record), None, Outcome::Redelivered);
-            }
-            State::Unknown => return self.pending(record.transaction.as_deref()),
-            State::Failed => return self.refuse(otherwise),
-            // Nobody holds it any more: their tasks are gone without having written an outcome.
-            State::Reserved => Transition::Failed { error: "its request is gone".into() },
-            State::Settling => Transition::Unknown {
-                facilitator: record.facilitator.unwrap_or_else(|| "".into()),
-                transaction: None,
-                error: "the settlement's outcome was not written".into(),
-            },
-        };
-        if let Err(error) = self.gate.shared.ledger.advance(&record.id, left_over, unix_millis()).await {
-            return self.ledger_down(error);
+        self.request.live.metrics.window_hit(WindowHit::Redelivery);
+        self.paid(ticket, None, Outcome::Redelivered)
+    }
+
+    /// What became of this very payment, where that was unknown until now: asked at once, and waited for within a bound.
+    async fn find_out(&self, record: Record) -> Result<Record, LedgerError> {
+        if record.state != State::Unknown || record.digest != self.payment.digest {
+            return Ok(record);
         }
-        if record.state == State::Reserved { self.refuse(otherwise) } else { self.pending(None) }
+        let shared = self.gate.shared.clone();
+        let (witnesses, id) = (self.request.generation.witnesses.clone(), record.id.clone());
+        let deadline = Instant::now() + shared.patience.resolution;
+        // In a task of its own: a client that goes away does not cut a settlement short.
+        let asking = shared.tasks.spawn({
+            let (shared, id) = (shared.clone(), id.clone());
+            async move { shared.resolver.resolve_now(&witnesses, &id, Effort::Settle, unix_millis()).await }
+        });
+        match tokio::time::timeout_at(deadline, asking).await {
+            Err(_) => return Ok(record),
+            Ok(Ok(Ok(Some(_)))) => return Ok(shared.ledger.find(&id).await?.unwrap_or(record)),
+            Ok(Ok(Err(error))) => return Err(error),
+            // Somebody else is at it, perhaps on another node.
+            Ok(Ok(Ok(None)) | Err(_)) => {}
+        }
+        loop {
+            let now = shared.ledger.find(&id).await?.unwrap_or_else(|| record.clone());
+            if now.state != State::Unknown || Instant::now() + LOOK_AGAIN_MAX > deadline {
+                return Ok(now);
+            }
+            tokio::time::sleep(LOOK_AGAIN_MAX).await;
+        }
     }
 
     /// What can be said of a payment that the ledger knows without having it for oneself; `None`: nothing for certain.

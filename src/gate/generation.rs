@@ -12,6 +12,7 @@ use crate::evm::eip3009::Token;
 use crate::facilitator::Facilitators;
 use crate::facilitator::pool::Pool;
 use crate::ledger::UnixMillis;
+use crate::resolve::Witnesses;
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::x402::Offer;
 use crate::x402::challenge::ChallengeTemplate;
@@ -25,6 +26,8 @@ pub struct Generation {
     pub config: Arc<Config>,
     /// Who settles.
     pub facilitators: Arc<Facilitators>,
+    /// Who knows what became of a payment.
+    pub witnesses: Arc<Witnesses>,
     /// What signs and checks passes.
     pub pass_keys: Arc<PassKeys>,
     routes: Arc<Routes>,
@@ -82,11 +85,12 @@ impl Generation {
     /// Builds the next generation. `previous` and the time of the swap keep its quotes good.
     pub fn build(
         config: Arc<Config>,
-        facilitators: Arc<Facilitators>,
+        witnesses: Arc<Witnesses>,
         pass_keys: Arc<PassKeys>,
         metrics: &Metrics,
         previous: Option<(&Generation, UnixMillis)>,
     ) -> Generation {
+        let facilitators = witnesses.facilitators().clone();
         let live: Vec<LiveRoute> = config
             .routes
             .iter()
@@ -105,7 +109,7 @@ impl Generation {
         let remembered_seconds = quoted.chain(quotes().map(|quote| quote.terms.redeliver.as_secs())).max().unwrap_or(0);
         let retired = previous.map(|(previous, at)| previous.retire(at)).unwrap_or_default();
         let routes = Arc::new(Routes { live, by_name, remembered_seconds });
-        Generation { config, facilitators, pass_keys, routes, retired }
+        Generation { config, facilitators, witnesses, pass_keys, routes, retired }
     }
 
     /// The same config with what the facilitators supply by now; `None` where that changes no offer.
@@ -117,8 +121,8 @@ impl Generation {
         if !self.routes.live.iter().filter_map(|live| live.quote.as_deref()).any(stale) {
             return None;
         }
-        let (config, facilitators) = (self.config.clone(), self.facilitators.clone());
-        Some(Generation::build(config, facilitators, self.pass_keys.clone(), metrics, Some((self, now))))
+        let (config, witnesses) = (self.config.clone(), self.witnesses.clone());
+        Some(Generation::build(config, witnesses, self.pass_keys.clone(), metrics, Some((self, now))))
     }
 
     /// The route of that index of the matcher.

@@ -1,7 +1,7 @@
 //! One request at a time holds a payment, in this process.
 //!
-//! The ledger's reservation is what counts across restarts; a hold is how a second request with the same
-//! payment waits for the first one's outcome instead of polling for it.
+//! The ledger's reservation is what counts across restarts and between gateways; a hold is how a second request with the
+//! same payment waits for the first one's outcome instead of polling for it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,6 +61,11 @@ impl Hold {
     /// Tells those who wait that the money moved.
     pub fn delivering(&self) {
         self.phase.send_replace(Phase::Delivering);
+    }
+
+    /// Tells those who wait that nothing more comes of it.
+    pub fn over(&self) {
+        self.phase.send_replace(Phase::Over);
     }
 }
 

@@ -95,14 +95,14 @@ impl Ticket {
     }
 
     /// For a payment that was settled earlier and has not been delivered.
-    pub(super) fn redelivery(job: Job, record: Record) -> Ticket {
+    pub(super) fn redelivery(job: Job, record: &Record) -> Ticket {
         job.hold.delivering();
         let money = Money {
-            network: record.network,
-            asset: record.asset,
+            network: record.network.clone(),
+            asset: record.asset.clone(),
             amount: record.amount,
-            transaction: record.transaction.unwrap_or_else(|| "".into()),
-            payer: record.payer,
+            transaction: record.transaction.clone().unwrap_or_else(|| "".into()),
+            payer: record.payer.clone(),
             settled_at: record.settled_at.unwrap_or(record.updated_at),
         };
         Ticket { job: Arc::new(job), stage: Stage::Settled(money) }
@@ -213,10 +213,11 @@ impl Ticket {
     }
 
     /// The request is over. `delivered`: a response that the payment paid for was written in full.
-    pub fn finish(self, delivered: bool) {
+    pub fn finish(mut self, delivered: bool) {
         if !delivered || !matches!(self.stage, Stage::Settled(_)) {
             return;
         }
+        self.stage = Stage::Closed;
         let job = self.job.clone();
         // The hold goes with the job: who waits for this payment sees it delivered, not between the two.
         job.shared.clone().outlive(async move {
@@ -248,11 +249,21 @@ impl Ticket {
 }
 
 impl Drop for Ticket {
-    /// A request that ended before its upstream answered (the client left) gives the payment back.
+    /// A request that ended before its upstream answered (the client left) gives the payment back; one that was not
+    /// delivered leaves that to others.
     fn drop(&mut self) {
-        if matches!(self.stage, Stage::Reserved(_)) {
-            let job = self.job.clone();
-            self.job.shared.outlive(async move { job.fail("the client left".to_owned()).await });
+        let job = self.job.clone();
+        match std::mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Reserved(_) => {
+                self.job.shared.outlive(async move { job.fail("the client left".to_owned()).await });
+            }
+            Stage::Settling(task, _) => self.job.shared.outlive(async move {
+                if let Ok(Ended::Settled(_)) = task.await {
+                    job.let_go().await;
+                }
+            }),
+            Stage::Settled(_) => self.job.shared.outlive(async move { job.let_go().await }),
+            Stage::Closed => {}
         }
     }
 }

@@ -33,8 +33,9 @@ use crate::access::{Claims, Receipt};
 use crate::config::Unmatched;
 use crate::ledger::{Ledger, LedgerError, UnixMillis};
 use crate::money::Amount;
+use crate::resolve::reconciler::Reconciler;
 use crate::route::canonical::CanonicalTarget;
-use crate::telemetry::{Outcome, WindowHit};
+use crate::telemetry::{Metrics, Outcome, WindowHit};
 use crate::x402::header::{self as wire, DecodeError};
 use crate::x402::{Dialect, Network, Payment, PaymentId};
 
@@ -134,12 +135,18 @@ pub fn unix_millis() -> UnixMillis {
 
 impl Gate {
     /// A gate over this ledger.
-    pub fn new(ledger: Arc<dyn Ledger>) -> Gate {
-        Gate::with_patience(ledger, Patience::NORMAL)
+    pub fn new(ledger: Arc<dyn Ledger>, metrics: Arc<Metrics>) -> Gate {
+        Gate::with_patience(ledger, metrics, Patience::NORMAL)
     }
 
-    fn with_patience(ledger: Arc<dyn Ledger>, patience: Patience) -> Gate {
-        Gate { shared: Arc::new(Shared::new(ledger, patience)) }
+    fn with_patience(ledger: Arc<dyn Ledger>, metrics: Arc<Metrics>, patience: Patience) -> Gate {
+        Gate { shared: Arc::new(Shared::new(ledger, metrics, patience)) }
+    }
+
+    /// What works through unknown payments while requests are judged; a [`drain`](Gate::drain) waits for its tries.
+    pub fn reconciler(&self) -> Reconciler {
+        let Shared { resolver, tasks, .. } = &*self.shared;
+        Reconciler { resolver: resolver.clone(), tasks: tasks.clone(), clock: unix_millis }
     }
 
     /// The ledger and what else outlives requests.
@@ -225,7 +232,7 @@ impl Gate {
         let ids = check::possible_ids(&request.quote.offers, &payment);
         match self.ride(request, ids, &payment).await {
             Ok(Some(verdict)) => verdict,
-            Ok(None) => Admission { gate: self, request, payment }.admit().await,
+            Ok(None) => Admission::new(self, request, payment).admit().await,
             Err(error) => request.ledger_down(error),
         }
     }

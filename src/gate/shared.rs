@@ -9,6 +9,8 @@ use super::holds::Holds;
 use super::unix_millis;
 use crate::access::Receipts;
 use crate::ledger::{Ledger, LedgerError, Record, State, Transition};
+use crate::resolve::Resolver;
+use crate::telemetry::Metrics;
 use crate::x402::PaymentId;
 
 /// Receipts that are remembered without the ledger; a window whose receipt was forgotten is found there.
@@ -23,6 +25,8 @@ pub struct Shared {
     /// Settlements and last writes that outlive their requests: a shutdown waits for them.
     pub tasks: TaskTracker,
     pub(super) holds: Holds,
+    /// Finds out what became of unknown payments.
+    pub(super) resolver: Arc<Resolver>,
     pub(super) patience: Patience,
 }
 
@@ -33,6 +37,10 @@ pub(super) struct Patience {
     pub(super) outcome: Duration,
     /// Then until the first response is delivered, where the route has no window.
     pub(super) delivery: Duration,
+    /// Before the second look at a payment that another gateway has; longer before each further one.
+    pub(super) look_again: Duration,
+    /// Until it is found out what became of a payment whose outcome was unknown.
+    pub(super) resolution: Duration,
     /// Before each new try to write down what has happened already.
     pub(super) write_again: &'static [Duration],
 }
@@ -41,13 +49,16 @@ impl Patience {
     pub(super) const NORMAL: Patience = Patience {
         outcome: Duration::from_secs(30),
         delivery: Duration::from_secs(5),
+        look_again: Duration::from_millis(10),
+        resolution: Duration::from_secs(8),
         write_again: &[Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1)],
     };
 }
 
 impl Shared {
-    pub(super) fn new(ledger: Arc<dyn Ledger>, patience: Patience) -> Shared {
+    pub(super) fn new(ledger: Arc<dyn Ledger>, metrics: Arc<Metrics>, patience: Patience) -> Shared {
         Shared {
+            resolver: Arc::new(Resolver::new(ledger.clone(), metrics)),
             ledger,
             receipts: Receipts::new(RECEIPTS_MAX),
             tasks: TaskTracker::new(),

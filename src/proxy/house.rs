@@ -24,6 +24,7 @@ use crate::gate::generation::Generation;
 use crate::gate::{Gate, unix_millis};
 use crate::ledger::metered::MeteredLedger;
 use crate::ledger::{Ledger, LedgerError, StoredKey};
+use crate::resolve::Witnesses;
 use crate::telemetry::log::Logs;
 use crate::telemetry::{InFlight, Metrics, Reload, Unsettled};
 
@@ -69,6 +70,9 @@ pub enum HouseError {
     /// A facilitator cannot be spoken to at all.
     #[error(transparent)]
     Facilitator(#[from] BuildError),
+    /// A network's node cannot be spoken to at all.
+    #[error("{0}")]
+    Node(String),
     /// The pass keys are no keys.
     #[error("pass keys: {0}")]
     Keys(#[from] KeyError),
@@ -84,7 +88,7 @@ impl House {
         let live = raise(config, &stored_keys, &metrics, None).await?;
         metrics.config_in_force(&live.generation.config.hash, unix_seconds());
         Ok(Arc::new(House {
-            gate: Gate::new(ledger),
+            gate: Gate::new(ledger, metrics.clone()),
             metrics,
             live: ArcSwap::from_pointee(live),
             requests: TaskTracker::new(),
@@ -167,12 +171,12 @@ async fn raise(
     };
     let observer = Arc::new(CallMetrics::new(config.facilitators.keys(), metrics));
     let lent = previous.map(|generation| &*generation.facilitators);
-    let facilitators = Facilitators::new(&config.facilitators, &config.ways, lent, observer)?;
+    let facilitators = Arc::new(Facilitators::new(&config.facilitators, &config.ways, lent, observer)?);
     facilitators.refresh().await;
+    let witnesses = Witnesses::new(&config.networks, facilitators).map_err(HouseError::Node)?;
     let upstreams = Arc::new(Upstreams::start(&config, metrics).await);
     let previous = previous.map(|generation| (generation, unix_millis()));
-    let generation =
-        Generation::build(Arc::new(config), Arc::new(facilitators), Arc::new(pass_keys), metrics, previous);
+    let generation = Generation::build(Arc::new(config), Arc::new(witnesses), Arc::new(pass_keys), metrics, previous);
     Ok(Live { generation: Arc::new(generation), upstreams })
 }
 

@@ -115,6 +115,7 @@ pub async fn serve(
         tokio::spawn(keep_facilitators(house.clone())),
         tokio::spawn(keep_upstreams(house.clone())),
         tokio::spawn(keep_config(house.clone())),
+        tokio::spawn(keep_resolving(house.clone())),
     ];
 
     tokio::select! {
@@ -199,6 +200,12 @@ async fn keep_upstreams(house: Arc<House>) {
         tokio::time::sleep(upstreams::REFRESH_EVERY).await;
         house.refresh_upstreams().await;
     }
+}
+
+/// Finds out what became of payments whose outcome nobody knows.
+async fn keep_resolving(house: Arc<House>) {
+    let reconciler = house.gate.reconciler();
+    reconciler.run(move || house.live().generation.witnesses.clone()).await;
 }
 
 /// Reloads on SIGHUP and when the file changes.

@@ -108,8 +108,9 @@ impl Job {
             Settlement::Unknown { facilitator, transaction, detail } => {
                 warn!(
                     payment_id = %self.id, route = %self.route, %facilitator, transaction, detail,
-                    "a settlement's outcome is unknown: the client is told to send the same payment again; \
-                     look for the payer's nonce on the chain before you give or take any money by hand"
+                    "a settlement's outcome is unknown: the client is told to send the same payment again, and it is \
+                     asked for until it is known; to ask now, farebox ledger resolve {}",
+                    self.id
                 );
                 let transaction: Option<Arc<str>> = transaction.map(Arc::from);
                 let unknown =
@@ -151,6 +152,13 @@ impl Job {
                 payment_id = %self.id, %error,
                 "not charged, but not written: the next request with this payment will put it right"
             );
+        }
+    }
+
+    /// Settled, and this request does not deliver it: another gateway may.
+    pub(super) async fn let_go(&self) {
+        if let Err(error) = self.shared.ledger.let_go(&self.id).await {
+            warn!(payment_id = %self.id, %error, "undelivered, and only this gateway may deliver it while it runs");
         }
     }
 

@@ -12,7 +12,7 @@ use crate::telemetry::Outcome;
 const OK: Upstream = Upstream::Answers(200);
 /// Fewer than a write is tried, and more.
 const TIMES: [u32; 2] = [1, 1_000];
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step::Reserve,
     Step::Settling,
     Step::Settled,
@@ -21,6 +21,7 @@ const STEPS: [Step; 8] = [
     Step::Delivered,
     Step::Find,
     Step::CountUse,
+    Step::Hold,
 ];
 
 /// Settles, refuses, says nothing.
@@ -52,7 +53,8 @@ async fn nothing_is_lost_whichever_write_fails() {
         for (step, breaks, times) in STEPS.into_iter().flat_map(ways_to_fail) {
             for settlement in settlements() {
                 let case = format!("{mode} {step:?} {breaks:?} x{times} {settlement:?}");
-                let stand = Stand::paid(&keys).await;
+                // A try whose verdict was not written has its claim on for a while.
+                let stand = Stand::paid(&keys).await.without_waiting_for_resolutions();
                 one_case(&stand, (step, breaks, times), settlement, OK, &case).await;
             }
             if mode == "on-success" {
@@ -93,9 +95,6 @@ async fn one_case(
         assert_sound(stand, &signed, &seen, may_have_moved(), case).await;
     }
     assert!(stand.transfers() <= 1, "{case}");
-    if is_unknown {
-        assert!(stand.facilitator.settles() <= 1, "{case}: asked about again");
-    }
     assert_ne!(stand.state(&signed).await, Some(State::Reserved), "{case}");
 }
 

@@ -5,6 +5,7 @@ mod doubles;
 mod stand;
 mod wallet;
 
+mod elsewhere;
 mod entry;
 mod ledger_faults;
 mod modes;
@@ -13,6 +14,7 @@ mod quotes;
 mod races;
 mod redelivery;
 mod refusals;
+mod resolution;
 mod tickets;
 mod windows;
 

@@ -90,19 +90,21 @@ async fn local_verification_asks_for_the_settlement_alone() {
     assert_eq!((stand.facilitator.verifies(), stand.facilitator.settles()), (0, 1));
 }
 
-/// The money rules' dearest: what nobody knows is never a 402, and never asked about twice.
+/// The money rules' dearest: what nobody knows is never a 402, however often it is asked about.
 #[tokio::test]
-async fn an_unknown_outcome_is_pending_and_stays_so() {
+async fn an_unknown_outcome_is_pending_until_it_is_known() {
     for mode in MODES {
         for (named, lost) in [(None, true), (Some("0xabc".to_owned()), false)] {
             let keys = format!("settle = \"{mode}\"\nwindow = \"60s\"");
             let stand = Stand::paid(&keys).await;
             let signed = Wallet::new().pay(&stand.offer("paid"));
-            stand.facilitator.settle_next(Settlement::Unknown {
-                facilitator: "main".into(),
-                transaction: named.clone(),
-                detail: "HTTP 500 0xsecret".to_owned(),
-            });
+            for _ in 0..5 {
+                stand.facilitator.settle_next(Settlement::Unknown {
+                    facilitator: "main".into(),
+                    transaction: named.clone(),
+                    detail: "HTTP 500 0xsecret".to_owned(),
+                });
+            }
             let v2 = Ask::get("/paid").paying(&signed);
             let v1 = Ask::get("/paid").with("x-payment", signed.v1());
             let first = stand.visit(&v2, Upstream::Answers(200)).await;
@@ -121,8 +123,10 @@ async fn an_unknown_outcome_is_pending_and_stays_so() {
                 assert_eq!((told.success, told.error_reason.as_deref()), (false, Some("settlement_pending")), "{case}");
                 assert_eq!(told.transaction, named.clone().unwrap_or_default(), "{case}");
             }
-            assert_eq!(stand.facilitator.settles(), 1, "{mode}");
+            assert_eq!(stand.facilitator.settles(), 5, "{mode}: each retry asks again");
             assert_eq!(stand.state(&signed).await, Some(State::Unknown), "{mode}");
+            let served = stand.visit(&v2, Upstream::Answers(200)).await;
+            assert!(served.served && stand.transfers() == 1, "{mode}: {served:?}");
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::gate::life::{Head, Ticket};
 use crate::gate::shared::Patience;
 use crate::gate::{Entry, Forward, Gate, Identity, Verdict, unix_millis};
 use crate::ledger::{NewPayment, Opening, Record, State, Transition, UnixMillis};
+use crate::resolve::Witnesses;
 use crate::telemetry::{Metrics, Outcome};
 use crate::x402::header::{decode_payment_required, decode_settlement};
 use crate::x402::{SettlementResponse, v2};
@@ -170,10 +171,17 @@ impl Stand {
         facilitators.refresh().await;
         let ledger = Arc::new(TestLedger::default());
         let metrics = Metrics::new();
-        let generation = Generation::build(Arc::new(config), Arc::new(facilitators), Arc::new(keys()), &metrics, None);
-        let patience = Patience { outcome: LONG, delivery: LONG, write_again: &[Duration::ZERO; 3] };
+        let witnesses = Arc::new(Witnesses::new(&config.networks, Arc::new(facilitators)).unwrap());
+        let generation = Generation::build(Arc::new(config), witnesses, Arc::new(keys()), &metrics, None);
+        let patience = Patience {
+            outcome: LONG,
+            delivery: LONG,
+            look_again: Duration::ZERO,
+            resolution: LONG,
+            write_again: &[Duration::ZERO; 3],
+        };
         Stand {
-            gate: Gate::with_patience(ledger.clone(), patience),
+            gate: Gate::with_patience(ledger.clone(), metrics.clone(), patience),
             ledger,
             facilitator: facilitator.unwrap(),
             generation: Arc::new(generation),
@@ -187,23 +195,30 @@ impl Stand {
         let facilitators = Facilitators::standing_in(&config.facilitators, &config.ways, |_, _| {
             Arc::new(Shared(self.facilitator.clone()))
         });
+        let witnesses = Arc::new(Witnesses::new(&config.networks, Arc::new(facilitators)).unwrap());
         let at = unix_millis() - i64::try_from(ago.as_millis()).unwrap();
         let previous = Some((&*self.generation, at));
-        let generation =
-            Generation::build(Arc::new(config), Arc::new(facilitators), Arc::new(keys()), &self.metrics, previous);
+        let generation = Generation::build(Arc::new(config), witnesses, Arc::new(keys()), &self.metrics, previous);
         Stand { generation: Arc::new(generation), ..self.clone() }
     }
 
     /// The same after a restart of the process: what was not in the ledger is gone.
     pub fn restarted(&self) -> Stand {
-        Stand { gate: Gate::with_patience(self.ledger.clone(), self.gate.shared().patience), ..self.clone() }
+        let patience = self.gate.shared().patience;
+        Stand { gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), patience), ..self.clone() }
+    }
+
+    /// The same, but a retry does not wait until it is found out what became of its payment.
+    pub fn without_waiting_for_resolutions(&self) -> Stand {
+        let patience = Patience { resolution: Duration::ZERO, ..self.gate.shared().patience };
+        Stand { gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), patience), ..self.clone() }
     }
 
     /// The same with waits of no length at all.
     pub fn impatient(&self) -> Stand {
-        let patience =
-            Patience { outcome: Duration::ZERO, delivery: Duration::ZERO, write_again: &[Duration::ZERO; 3] };
-        Stand { gate: Gate::with_patience(self.ledger.clone(), patience), ..self.clone() }
+        let (outcome, delivery, resolution) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        let patience = Patience { outcome, delivery, resolution, ..self.gate.shared().patience };
+        Stand { gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), patience), ..self.clone() }
     }
 
     /// The route's first offer.
