@@ -1,7 +1,9 @@
-//! `farebox ledger`: lists and sums payments, also while gateways run on the same ledger.
+//! `farebox ledger`: lists and sums payments, and finds out what became of one, also while gateways run on the same
+//! ledger.
 
 mod moment;
 mod render;
+mod resolve;
 mod tokens;
 
 use std::io::{self, BufWriter, Write};
@@ -23,7 +25,37 @@ const TABLE_ROWS: u32 = 50;
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Ask now what became of an unknown payment: exit 0 when it is known, 1 when it is not.
+    Resolve(resolve::Args),
+    /// Write every payment, one a line, newest first, amounts in atomic units.
+    Export(ExportArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ExportArgs {
+    /// The config file that names the ledger.
+    #[arg(default_value = "gateway.toml", conflicts_with = "url")]
+    file: PathBuf,
+    /// The ledger itself, without a config file: sqlite:PATH or postgres://….
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// A JSON object a line instead of comma-separated values.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArgs {
     /// The config file that names the ledger.
     #[arg(default_value = "gateway.toml", conflicts_with = "url")]
     file: PathBuf,
@@ -100,8 +132,13 @@ impl From<SumBy> for GroupBy {
 /// Carries it out.
 pub fn run(args: Args) -> ExitCode {
     let mut out = BufWriter::new(io::stdout().lock());
-    match answer(&args, Timestamp::now(), &mut out) {
-        Ok(()) => ExitCode::SUCCESS,
+    let answered = match &args.action {
+        None => answer(&args.list, Timestamp::now(), &mut out).map(|()| ExitCode::SUCCESS),
+        Some(Action::Export(args)) => export(args, &mut out).map(|()| ExitCode::SUCCESS),
+        Some(Action::Resolve(args)) => resolve::run(args, &mut out),
+    };
+    match answered {
+        Ok(code) => code,
         Err(Trouble::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(trouble) => {
             eprintln!("{trouble}");
@@ -123,7 +160,14 @@ enum Trouble {
     Output(#[from] io::Error),
 }
 
-fn answer(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<(), Trouble> {
+fn export(args: &ExportArgs, out: &mut impl Write) -> Result<(), Trouble> {
+    let (ledger, tokens) = locate(args.url.as_deref(), &args.file)?;
+    let format = if args.json { Format::Lines } else { Format::Csv };
+    list(&ledger, &Filter::default(), format, &tokens, out)?;
+    Ok(out.flush()?)
+}
+
+fn answer(args: &ListArgs, now: Timestamp, out: &mut impl Write) -> Result<(), Trouble> {
     let filter = filter(args, now).map_err(Trouble::Usage)?;
     let (ledger, tokens) = locate(args.url.as_deref(), &args.file)?;
     let format = format(args);
@@ -149,7 +193,7 @@ fn list(ledger: &Books, filter: &Filter, format: Format, tokens: &Tokens, out: &
     Ok(sheet.finish()?)
 }
 
-fn format(args: &Args) -> Format {
+fn format(args: &ListArgs) -> Format {
     if args.json {
         Format::Json
     } else if args.csv {
@@ -159,7 +203,7 @@ fn format(args: &Args) -> Format {
     }
 }
 
-fn filter(args: &Args, now: Timestamp) -> Result<Filter, String> {
+fn filter(args: &ListArgs, now: Timestamp) -> Result<Filter, String> {
     let moment = |name: &str, text: &Option<String>| match text {
         Some(text) => moment::parse(text, now).map(Some).map_err(|error| format!("--{name} {text}: {error}")),
         None => Ok(None),
@@ -172,7 +216,7 @@ fn filter(args: &Args, now: Timestamp) -> Result<Filter, String> {
         until: moment("until", &args.until)?,
         limit: args.limit.or(match format(args) {
             Format::Table => Some(TABLE_ROWS),
-            Format::Json | Format::Csv => None,
+            Format::Json | Format::Lines | Format::Csv => None,
         }),
     })
 }
@@ -208,10 +252,10 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        args: Args,
+        args: ListArgs,
     }
 
-    fn args(line: &[&str]) -> Args {
+    fn args(line: &[&str]) -> ListArgs {
         Line::parse_from(std::iter::once("ledger").chain(line.iter().copied())).args
     }
 

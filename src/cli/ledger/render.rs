@@ -18,6 +18,8 @@ const ID_DIGITS: usize = 12;
 pub(super) enum Format {
     Table,
     Json,
+    /// A JSON object a line.
+    Lines,
     Csv,
 }
 
@@ -92,6 +94,7 @@ const FULL_COLUMNS: [&str; 17] = [
 pub(super) enum Sheet<'a, W: Write> {
     Table { table: Box<Table>, tokens: &'a Tokens, out: &'a mut W },
     Json { empty: bool, out: &'a mut W },
+    Lines { out: &'a mut W },
     Csv { writer: Box<csv::Writer<&'a mut W>> },
 }
 
@@ -115,6 +118,7 @@ impl<'a, W: Write> Sheet<'a, W> {
                 Sheet::Table { table: Box::new(table(&columns)), tokens, out }
             }
             Format::Json => Sheet::Json { empty: true, out },
+            Format::Lines => Sheet::Lines { out },
             Format::Csv => Sheet::Csv { writer: Box::new(csv_with_head(&FULL_COLUMNS, out)?) },
         })
     }
@@ -130,6 +134,10 @@ impl<'a, W: Write> Sheet<'a, W> {
                 *empty = false;
                 serde_json::to_writer(out, &Full::from(record)).map_err(io::Error::from)
             }
+            Sheet::Lines { out } => {
+                serde_json::to_writer(&mut **out, &Full::from(record))?;
+                out.write_all(b"\n")
+            }
             Sheet::Csv { writer } => writer.serialize(Full::from(record)).map_err(output),
         }
     }
@@ -138,6 +146,7 @@ impl<'a, W: Write> Sheet<'a, W> {
         match self {
             Sheet::Table { table, out, .. } => print(&table, out, "no payments"),
             Sheet::Json { empty, out } => out.write_all(if empty { b"[]\n" } else { b"\n]\n" }),
+            Sheet::Lines { .. } => Ok(()),
             Sheet::Csv { mut writer } => writer.flush(),
         }
     }
@@ -188,7 +197,7 @@ pub(super) fn totals(
             }
             print(&table, out, "no settled payments")
         }
-        Format::Json => {
+        Format::Json | Format::Lines => {
             serde_json::to_writer_pretty(&mut *out, totals)?;
             out.write_all(b"\n")
         }
