@@ -130,7 +130,10 @@ pub(crate) struct Request<'a> {
 /// Unix time in milliseconds, now.
 pub fn unix_millis() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    let now = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    #[cfg(test)]
+    let now = now.saturating_add(tests::clock::ahead());
+    now
 }
 
 impl Gate {

@@ -107,6 +107,11 @@ impl TestLedger {
         self.broken.lock().unwrap().clear();
     }
 
+    /// Nothing stops any more.
+    pub fn forget(&self) {
+        self.pauses.lock().unwrap().clear();
+    }
+
     /// The next of these steps stops before it is carried out.
     pub fn pause_at(&self, step: Step) -> Arc<Pause> {
         let pause = Pause::new();
@@ -250,6 +255,7 @@ pub struct TestFacilitator {
     settlements: Mutex<VecDeque<Settlement>>,
     pub verify_calls: AtomicU64,
     pub settle_calls: AtomicU64,
+    loses_next_answer: AtomicBool,
     settle_pause: Mutex<Option<Arc<Pause>>>,
     verify_pause: Mutex<Option<Arc<Pause>>>,
 }
@@ -264,6 +270,7 @@ impl TestFacilitator {
             settlements: Mutex::default(),
             verify_calls: AtomicU64::default(),
             settle_calls: AtomicU64::default(),
+            loses_next_answer: AtomicBool::default(),
             settle_pause: Mutex::default(),
             verify_pause: Mutex::default(),
         }
@@ -275,6 +282,20 @@ impl TestFacilitator {
 
     pub fn settle_next(&self, answer: Settlement) {
         self.settlements.lock().unwrap().push_back(answer);
+    }
+
+    /// The next settlement is made, and nobody is told.
+    pub fn lose_next_answer(&self) {
+        self.loses_next_answer.store(true, Ordering::SeqCst);
+    }
+
+    /// What it was told to do next, and has not done, it does not do.
+    pub fn forget(&self) {
+        self.verifications.lock().unwrap().clear();
+        self.settlements.lock().unwrap().clear();
+        self.loses_next_answer.store(false, Ordering::SeqCst);
+        *self.settle_pause.lock().unwrap() = None;
+        *self.verify_pause.lock().unwrap() = None;
     }
 
     pub fn pause_settle(&self) -> Arc<Pause> {
@@ -331,10 +352,14 @@ impl Facilitator for Shared {
             pause.stop().await;
         }
         let told = self.0.settlements.lock().unwrap().pop_front();
-        match told {
-            Some(answer) => answer,
+        let settlement = match told {
+            Some(answer) => return answer,
             None => self.0.sandbox.settle(order).await,
+        };
+        if !self.0.loses_next_answer.swap(false, Ordering::SeqCst) {
+            return settlement;
         }
+        Settlement::Unknown { facilitator: self.0.name.clone(), transaction: None, detail: "lost".to_owned() }
     }
 
     async fn supported(&self) -> Result<Supported, Fault> {

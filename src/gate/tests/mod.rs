@@ -1,6 +1,7 @@
 //! The gate without a socket: real signed payments, a ledger that can fail or pause, a facilitator that can be told
 //! what to answer.
 
+pub(super) mod clock;
 mod doubles;
 mod stand;
 mod wallet;
@@ -8,6 +9,7 @@ mod wallet;
 mod elsewhere;
 mod entry;
 mod ledger_faults;
+mod model;
 mod modes;
 mod properties;
 mod quotes;

@@ -214,6 +214,12 @@ impl Stand {
         Stand { gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), patience), ..self.clone() }
     }
 
+    /// The same with waits of no length for other requests.
+    pub fn impatient_with_others(&self) -> Stand {
+        let patience = Patience { outcome: Duration::ZERO, delivery: Duration::ZERO, ..self.gate.shared().patience };
+        Stand { gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), patience), ..self.clone() }
+    }
+
     /// The same with waits of no length at all.
     pub fn impatient(&self) -> Stand {
         let (outcome, delivery, resolution) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
