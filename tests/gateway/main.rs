@@ -8,6 +8,7 @@ mod challenge;
 mod commands;
 mod concurrency;
 mod crash;
+mod disk;
 mod forwarding;
 mod ledger_trouble;
 mod malformed;

@@ -171,6 +171,13 @@ impl Gateway {
         eventually(&format!("{text:?} on standard error"), async || self.stderr().contains(text).then_some(())).await;
     }
 
+    /// No file of it can grow, as on a full disk; `false`: there is room again.
+    pub fn full_disk(&self, full: bool) {
+        let limit = if full { "--fsize=1:" } else { "--fsize=unlimited:" };
+        let set = Command::new("prlimit").args(["--pid", &self.process.id.to_string(), limit]).status();
+        assert!(set.expect("util-linux").success(), "{limit}");
+    }
+
     pub fn sigterm(&self) {
         self.process.signal("TERM");
     }
@@ -246,9 +253,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// `farebox run FILE`.
+    /// `farebox run FILE`. A write past a limit of its files' size is an error to it and no signal: see
+    /// [`Gateway::full_disk`].
     pub fn run(config: &Path) -> Process {
-        Process::spawn(Command::new(BINARY).arg("run").arg(config))
+        Process::spawn(Command::new("sh").arg("-c").arg("trap '' XFSZ; exec \"$0\" run \"$1\"").arg(BINARY).arg(config))
     }
 
     pub fn spawn(command: &mut Command) -> Process {
