@@ -19,6 +19,7 @@ mod refusals;
 mod reload;
 mod sandbox;
 mod settlement;
+mod shared_ledger;
 mod shutdown;
 mod streaming;
 mod support;

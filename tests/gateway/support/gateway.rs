@@ -178,6 +178,15 @@ impl Gateway {
         assert!(set.expect("util-linux").success(), "{limit}");
     }
 
+    /// Stands still until [`Gateway::sigcont`].
+    pub fn sigstop(&self) {
+        self.process.signal("STOP");
+    }
+
+    pub fn sigcont(&self) {
+        self.process.signal("CONT");
+    }
+
     pub fn sigterm(&self) {
         self.process.signal("TERM");
     }

@@ -2,12 +2,14 @@
 //! byte, and the built binary between them.
 
 pub mod facilitator;
+pub mod fleet;
 pub mod gateway;
 pub mod http;
 pub mod ledger;
 pub mod metrics;
 pub mod payer;
 pub mod ports;
+pub mod postgres;
 pub mod server;
 pub mod setup;
 pub mod upstream;
