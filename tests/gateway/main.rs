@@ -12,11 +12,14 @@ mod disk;
 mod forwarding;
 mod ledger_trouble;
 mod malformed;
+#[path = "../support/node.rs"]
+mod node;
 mod operations;
 mod paying;
 mod redelivery;
 mod refusals;
 mod reload;
+mod resolution;
 mod sandbox;
 mod settlement;
 mod shared_ledger;
