@@ -10,6 +10,7 @@ mod concurrency;
 mod crash;
 mod disk;
 mod forwarding;
+mod hostile;
 mod ledger_trouble;
 mod malformed;
 #[path = "../support/node.rs"]

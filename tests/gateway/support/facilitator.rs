@@ -228,7 +228,8 @@ fn refusal(body: &Value, code: &str) -> Value {
     })
 }
 
-fn every_kind() -> Value {
+/// What `/supported` names: exact on Base and its test network, in both versions.
+pub fn every_kind() -> Value {
     json!({
         "kinds": [
             {"x402Version": 2, "scheme": "exact", "network": "eip155:84532"},
