@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -75,7 +76,7 @@ impl Gateway {
                 if ready && TcpStream::connect(address).await.is_ok() {
                     return;
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })
         .await;
@@ -225,6 +226,13 @@ impl Gateway {
     pub async fn start_again(&mut self) {
         self.process = Process::run(&self.config());
         self.wait(Until::Ready).await;
+    }
+
+    /// Starts it again, and `kill -9` so soon after.
+    pub async fn start_and_kill(&mut self, after: Duration) {
+        self.process = Process::run(&self.config());
+        tokio::time::sleep(after).await;
+        self.kill().await;
     }
 
     /// A second process on the same folder with this file; its end and what it said.

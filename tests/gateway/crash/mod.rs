@@ -1,5 +1,10 @@
 //! `kill -9` at the worst moments: nobody pays twice, nobody pays for nothing.
 
+mod customer;
+mod places;
+mod storm;
+mod town;
+
 use futures::future::{join, join_all};
 
 use crate::support::{Answer, Connection, House, Payer, Request, Response, Settle, Verify};
