@@ -18,6 +18,7 @@ mod node;
 mod operations;
 mod paying;
 mod redelivery;
+mod reference;
 mod refusals;
 mod reload;
 mod resolution;

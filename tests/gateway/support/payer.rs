@@ -71,6 +71,11 @@ impl Payer {
         self.key.address()
     }
 
+    /// Signs whatever it is given.
+    pub fn sign(&self, token: &Token, authorization: &Authorization) -> Bytes {
+        eip3009::sign(token, authorization, &self.key).expect("a signature")
+    }
+
     pub fn pay_v1(&self, challenge: &Challenge) -> Payment {
         self.draft(challenge, Dialect::V1).sign(self)
     }
@@ -122,8 +127,7 @@ pub struct Draft {
 impl Draft {
     pub fn sign(&self, payer: &Payer) -> Payment {
         let token = Token::new(self.chain_id, self.asset, &self.domain);
-        let signature = eip3009::sign(&token, &self.authorization, &payer.key).expect("a signature");
-        self.with_signature(&signature)
+        self.with_signature(&payer.sign(&token, &self.authorization))
     }
 
     /// With any signature at all.
