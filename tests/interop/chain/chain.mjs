@@ -3,7 +3,7 @@
 
 import { createRequire } from "node:module";
 import { createPublicClient, createTestClient, createWalletClient, defineChain, http } from "viem";
-import { mnemonicToAccount } from "viem/accounts";
+import { generatePrivateKey, mnemonicToAccount, privateKeyToAddress } from "viem/accounts";
 import { compile } from "./compile.mjs";
 import { startGuarded } from "./guarded.mjs";
 
@@ -114,6 +114,14 @@ class Chain {
 
   async mint(to, value) {
     await this.send({ ...this.token, functionName: "mint", args: [to, BigInt(value)] });
+  }
+
+  /** A new account, `{address, key}`, that owns `funds` atomic units of the token. */
+  async newPayer(funds = 0n) {
+    const key = generatePrivateKey();
+    const address = privateKeyToAddress(key);
+    if (funds > 0n) await this.mint(address, funds);
+    return { address, key };
   }
 
   /** Sends a transaction, and waits for its receipt. Throws the contract's revert text. */

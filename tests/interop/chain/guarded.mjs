@@ -4,6 +4,25 @@ import { spawn } from "node:child_process";
 import { createWriteStream } from "node:fs";
 import { createInterface } from "node:readline";
 
+const groups = new Set();
+
+/** Remembers a process that leads a group of its own, for `survivors`. */
+export function watch({ pid }) {
+  if (pid !== undefined) groups.add(pid);
+}
+
+/** The process groups of those started here in which there is somebody still. */
+export function survivors() {
+  return [...groups].filter((group) => {
+    try {
+      return process.kill(-group, 0);
+    } catch (error) {
+      if (error.code === "ESRCH") return false;
+      throw error;
+    }
+  });
+}
+
 /**
  * Starts the program and asks it to end when its own standard input does: on `stop`, and when this process is gone. It
  * lets go of what the program writes to, so that an end of that is the program's end.
@@ -23,6 +42,7 @@ export async function startGuarded([program, ...args], { ready, on = "stdout", l
     // In a group of its own: Ctrl-C is for this process, and must not end the guard before its program.
     detached: true,
   });
+  watch(guard);
   const ended = new Promise((done) => guard.once("close", (code) => done(code)));
   const complaints = [];
   const hear = (bytes) => complaints.push(bytes);

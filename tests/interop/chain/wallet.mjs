@@ -7,8 +7,8 @@ import { sign } from "./authorization.mjs";
 /**
  * A smart account of a new owner that owns `funds` on the chain and is not deployed yet.
  *
- * `sign` gives a signature that only the account itself can judge (EIP-1271): it is longer than a key's. `wrap` adds
- * how to deploy the account first (EIP-6492).
+ * `sign` gives a signature that only the account itself can judge (EIP-1271): it is longer than a key's, and
+ * no good where anybody but the owner makes it. `wrap` adds how to deploy the account first (EIP-6492).
  */
 export async function newWallet(chain, funds) {
   const owner = privateKeyToAccount(generatePrivateKey());
@@ -20,7 +20,7 @@ export async function newWallet(chain, funds) {
   return {
     address,
     owner,
-    sign: async (message) => `${await sign(owner, message)}c0de`,
+    sign: async (message, signer = owner) => `${await sign(signer, message)}c0de`,
     wrap: (signature) => serializeErc6492Signature({ address: deployment.address, data, signature }),
     deploy: () => chain.send(deployment),
   };

@@ -293,8 +293,11 @@ for (const signal of ["SIGKILL", "SIGINT"]) {
     const [url] = await once(createInterface({ input: starter.stdout }), "line");
     const anvil = connect(new URL(url).port, "127.0.0.1");
     await once(anvil, "connect");
+    // Its end resets a connection that it has not accepted yet.
+    anvil.on("error", () => {});
+    const closed = new Promise((done) => anvil.resume().once("close", done));
     process.kill(-starter.pid, signal);
-    await once(anvil.resume(), "close");
+    await closed;
   });
 }
 

@@ -8,9 +8,9 @@ import { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
 import { authorization, payloadOf } from "../../../chain/authorization.mjs";
 import { ADDRESSES, facilitatorKey, startChain } from "../../../chain/chain.mjs";
 import { newWallet } from "../../../chain/wallet.mjs";
+import { DIALECTS, envelopeOf, post as postTo, PRICE, requirementsOf } from "../../dialects.mjs";
 import { startFacilitator } from "../facilitator.mjs";
 
-const PRICE = 10_000n;
 const FUNDS = 1_000_000n;
 const seller = privateKeyToAccount(generatePrivateKey()).address;
 let chain;
@@ -30,57 +30,33 @@ after(async () => {
 });
 
 /**
- * Both versions of the protocol: the network's name, the terms, what the official client makes of them, and what a
- * settlement says of a payment that is already used, and of one that is not mined in time.
+ * What the official client makes of the terms, and what a settlement says of a payment that is already used, and of one
+ * that is not mined in time.
  */
 const VERSIONS = [
   {
-    version: 2,
-    network: "eip155:84532",
-    terms: { amount: String(PRICE) },
+    ...DIALECTS.v2,
     pay: (payer, requirements) => new ExactEvmScheme(payer).createPaymentPayload(2, requirements),
-    envelope: (requirements, { payload }) => ({ x402Version: 2, accepted: requirements, payload }),
     used: /^invalid_exact_evm_nonce_already_used$/,
     pending: { reason: /^settlement_pending$/, transaction: /^0x[0-9a-f]{64}$/ },
   },
   {
-    version: 1,
-    network: "base-sepolia",
-    terms: { maxAmountRequired: String(PRICE), resource: "http://127.0.0.1/", description: "", mimeType: "" },
+    ...DIALECTS.v1,
     pay: (payer, requirements) => new ExactEvmSchemeV1(payer).createPaymentPayload(1, requirements),
-    envelope: ({ scheme, network }, { payload }) => ({ x402Version: 1, scheme, network, payload }),
     // Here the SDK puts what viem threw where a code should be, and does not even name a transaction that it has sent.
     used: /FiatTokenV2: authorization is used or canceled/,
     pending: { reason: /^Timed out while waiting for transaction with hash/, transaction: /^$/ },
   },
 ];
 
-function requirementsOf({ network, terms }) {
-  const extra = { name: "USDC", version: "2" };
-  return { scheme: "exact", network, asset: ADDRESSES.token, payTo: seller, maxTimeoutSeconds: 300, extra, ...terms };
-}
-
 /** What the gateway would send to a facilitator. */
 async function paymentOf(dialect, payer) {
-  const requirements = requirementsOf(dialect);
+  const requirements = requirementsOf(dialect, seller);
   return envelopeOf(dialect, requirements, await dialect.pay(payer, requirements));
 }
 
-function envelopeOf({ version, envelope }, requirements, payment) {
-  return {
-    x402Version: version,
-    paymentPayload: envelope(requirements, payment),
-    paymentRequirements: requirements,
-  };
-}
-
-async function post(path, body, url = facilitator.url) {
-  const response = await fetch(`${url}${path}`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: typeof body === "string" ? body : JSON.stringify(body),
-  });
-  return { status: response.status, ...(await response.json()) };
+function post(path, body, url = facilitator.url) {
+  return postTo(`${url}${path}`, body);
 }
 
 async function newPayer(funds = FUNDS) {
@@ -152,7 +128,7 @@ for (const dialect of VERSIONS) {
     const pay = async (shape) => {
       const message = authorization({ from: wallet.address, to: seller, value: PRICE });
       const payload = payloadOf(message, shape(await wallet.sign(message)));
-      return envelopeOf(dialect, requirementsOf(dialect), { payload });
+      return envelopeOf(dialect, requirementsOf(dialect, seller), { payload });
     };
 
     const first = await pay(wallet.wrap);
