@@ -3,7 +3,11 @@
 import json
 import os
 import sys
+from hashlib import sha256
 from importlib.metadata import version
+
+# A client that hears nothing for so long gives up, with its own error.
+TIMEOUT_SECONDS = 30
 
 # Standard output carries answers only, whatever a library prints.
 _answers = os.fdopen(os.dup(1), "w")
@@ -35,12 +39,19 @@ def own_error(error):
     return {"error": f"{type(error).__name__}: {error}"}
 
 
-def answer(status, body, headers, header, decode):
-    """The answer to a job that ended in a response. `decode` is the SDK's own reading of the settlement header."""
-    settlement = headers.get(header)
+def answer(job, status, content, headers, decode):
+    """The answer to a job that ended in a response. `decode` is the SDK's own reading of a settlement header.
+
+    A job that says `digest` gets the SHA-256 of a body that is too large to repeat.
+    """
+    settlement = headers.get("PAYMENT-RESPONSE") or headers.get("X-PAYMENT-RESPONSE")
+    if job.get("digest"):
+        body = {"body": sha256(content).hexdigest(), "bytes": len(content)}
+    else:
+        body = {"body": content.decode()}
     return {
         "status": status,
-        "body": body,
+        **body,
         "settlement": decode(settlement) if settlement else None,
         "pass": headers.get("farebox-pass"),
     }

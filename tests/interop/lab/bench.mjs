@@ -28,6 +28,11 @@ export class Bench {
     return this.#job(`http://127.0.0.1:${this.gateway.port}`, method, target, body);
   }
 
+  /** The last payment once more, straight to the gateway. */
+  repeat(target) {
+    return this.gateway.repeat(this.client.versions[0], this.relay.payments().at(-1), target);
+  }
+
   #job(origin, method, target, body = null, headers = {}) {
     const type = body === null ? {} : { "Content-Type": "application/json" };
     return this.process.ask({ url: `${origin}${target}`, method, headers: { ...headers, ...type }, body, key: this.key });

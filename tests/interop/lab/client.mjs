@@ -12,7 +12,7 @@ const ANSWER_WAIT_MS = 45_000;
 export async function startClient({ command, folder }, log) {
   const [program, ...args] = command;
   const child = start(program, args, { cwd: folder, stdio: ["pipe", "pipe", "pipe"] });
-  child.stderr.pipe(createWriteStream(log));
+  child.stderr.pipe(createWriteStream(log, { flags: "a" }));
   child.stdin.on("error", () => {});
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const next = async () => {

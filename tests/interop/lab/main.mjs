@@ -1,107 +1,103 @@
-// The run: every client keeps every promise, then the ledger is audited.
+// The run: both suites, what they say, and whether the pages in docs/ still say the same.
 
-import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-import { Bench } from "./bench.mjs";
-import { startClient } from "./client.mjs";
+import { survivors } from "../chain/guarded.mjs";
+import { tryChains } from "./chain/suite.mjs";
 import { CLIENTS } from "./clients.mjs";
-import { startGateway } from "./gateway.mjs";
-import { PROMISES } from "./promises.mjs";
-import { startRelay } from "./relay.mjs";
-import * as table from "./table.mjs";
-import { startUpstream } from "./upstream.mjs";
+import { count, failures, verdict } from "./outcome.mjs";
+import { absentParts } from "./parts.mjs";
+import { trySandbox } from "./sandbox.mjs";
+
+const DOCS = fileURLToPath(new URL("../../../docs/", import.meta.url));
+const SUITES = {
+  sandbox: { run: trySandbox, file: "sdk-run.md" },
+  chain: { run: tryChains, file: "interop.md" },
+};
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    clients: { type: "string" },
-    only: { type: "string" },
+    installed: { type: "string" },
+    suite: { type: "string", default: "all" },
+    only: { type: "string", default: "" },
     keep: { type: "boolean" },
     markdown: { type: "string" },
   },
 });
 const farebox = resolve(positionals[0]);
-const clients = CLIENTS.filter(({ name, folder }) => `${folder} ${name}`.includes(options.only ?? ""));
-if (clients.length === 0) {
-  console.error(`no client's folder and name contain "${options.only}"`);
-  process.exit(2);
-}
+const suites = Object.entries(SUITES).filter(([name]) => [name, "all"].includes(options.suite));
+if (suites.length === 0) stop(`there is no suite "${options.suite}"`);
+const clients = CLIENTS.filter(({ name, folder }) => `${folder} ${name}`.includes(options.only)).map((client) => ({
+  part: `clients/${client.folder}`,
+  ...client,
+  home: join(options.installed, client.folder),
+}));
+if (clients.length === 0) stop(`no client's folder and name contain "${options.only}"`);
+
 const folder = await mkdtemp(join(tmpdir(), "farebox-interop-"));
-
-const upstream = await startUpstream();
-const gateway = await startGateway(farebox, folder, upstream.address);
-const results = [];
-for (const client of clients) {
-  results.push(await tryClient(client));
+const absent = await absentParts(options.installed);
+let tried = 0;
+let failed = false;
+for (const [name, { run, file }] of suites) {
+  await trySuite(name, run, file);
 }
-const audit = await attempt(auditLedger);
-upstream.stop();
-
-console.log(`${table.text(results, PROMISES)}\n`);
-const { kept, broken } = table.count(results, audit);
-table.failures(results, audit).forEach((line) => console.log(line));
-if (options.markdown) {
-  await writeFile(options.markdown, table.page(results, PROMISES, audit));
+if (tried === 0) {
+  console.log("FAILED: nothing could be tried");
+  failed = true;
 }
-if (options.keep || broken > 0) {
-  console.log(`The config, the ledger, the logs and the failed transcripts are in ${folder}`);
+if (absent.size > 0 && process.env.CI) {
+  console.log("FAILED: with CI set, no part may be absent");
+  failed = true;
+}
+if (survivors().length > 0) {
+  console.log(`FAILED: processes are left over, in the groups ${survivors()}`);
+  failed = true;
+}
+if (options.keep || failed) {
+  console.log(`The configs, the ledgers, the logs and the failed transcripts are in ${folder}`);
 } else {
   await rm(folder, { recursive: true });
 }
-console.log(table.verdict(results, audit));
-process.exit(broken > 0 || kept === 0 ? 1 : 0);
+process.exit(failed ? 1 : 0);
 
-/** All promises with one client. A client that hangs or dies is started again for the next promise. */
-async function tryClient(client) {
-  const result = { client, outcomes: new Map() };
-  const relay = await startRelay(gateway.port);
-  let process_;
-  for (const { name, needs, keep } of PROMISES) {
-    if (needs && !needs(client)) {
-      result.outcomes.set(name, { mark: "skipped" });
-      continue;
-    }
-    const file = `${client.folder}-${client.command.at(-1)}`;
-    const outcome = await attempt(async () => {
-      process_ ??= await startClient(
-        { ...client, folder: join(options.clients, client.folder) },
-        join(folder, `${file}.log`),
-      );
-      result.version = process_.version;
-      await keep(new Bench(client, process_, relay, gateway));
-    });
-    if (outcome.mark === "broken") {
-      await writeFile(join(folder, `${file} ${name.replaceAll(/\W+/g, "-")}.http`), relay.transcript());
-      await process_?.stop();
-      process_ = undefined;
-    }
-    result.outcomes.set(name, outcome);
+async function trySuite(name, run, file) {
+  const own = join(folder, name);
+  await mkdir(own);
+  const begun = Date.now();
+  const { rows, text, page } = await run({ farebox, clients, folder: own, absent });
+  const seconds = Math.round((Date.now() - begun) / 1000);
+  console.log(`${text}\n`);
+  failures(rows).forEach((line) => console.log(line));
+  const { kept, broken } = count(rows);
+  tried += kept + broken;
+  failed ||= broken > 0;
+  const fresh = await page(absent);
+  if (options.markdown) {
+    await writeFile(join(options.markdown, file), fresh);
+  } else if (options.only === "" && absent.size === 0 && broken === 0) {
+    await compare(file, fresh);
   }
-  await process_?.stop();
-  relay.stop();
-  return result;
+  console.log(`${name}: ${verdict(rows, absent)} in ${seconds} s\n`);
 }
 
-async function attempt(step) {
-  try {
-    await step();
-    return { mark: "kept" };
-  } catch (error) {
-    return { mark: "broken", error };
-  }
+/** The page that is kept is the one that this run makes. */
+async function compare(file, fresh) {
+  const kept = join(DOCS, file);
+  if (fresh === (await readFile(kept, "utf8"))) return;
+  const made = join(folder, file);
+  await writeFile(made, fresh);
+  console.log(`FAILED: docs/${file} is not what this run makes; --markdown docs writes it`);
+  spawnSync("diff", ["-u", kept, made], { stdio: "inherit" });
+  failed = true;
 }
 
-/** Delivery is written after the last byte has left: it is certain when the gateway has ended. */
-async function auditLedger() {
-  assert.equal(await gateway.stop(), 0, "the gateway's exit code");
-  const rows = await gateway.payments();
-  const settled = rows.filter(({ state }) => state === "settled");
-  assert.ok(settled.length > 0, "there are settled payments");
-  const undelivered = settled.filter(({ delivered_at }) => !delivered_at).map(({ route, id }) => `${route} ${id}`);
-  assert.equal(undelivered.length, 0, `settled, and not delivered: ${undelivered}`);
-  assert.equal(new Set(settled.map(({ transaction }) => transaction)).size, settled.length, "one transaction each");
+function stop(message) {
+  console.error(message);
+  process.exit(2);
 }

@@ -1,55 +1,157 @@
-// Stands between one client and the gateway, changes nothing, and remembers what was said: what a client has really
-// sent is on its wire, not in its own words.
+// Stands between one client and the gateway, and remembers what was said: what a client has really sent is on its wire,
+// not in its own words. It changes nothing unless it is told to.
 
-import { connect, createServer } from "node:net";
+import { Agent, createServer, request as ask } from "node:http";
+import { pipeline } from "node:stream/promises";
 
-// Not anchored at a line's start: the next head follows the last body without a line end. No job's body looks like one.
-const REQUEST = /([A-Z]+) (\/\S*) HTTP\/1\.1\r\n((?:[^\r\n]+\r\n)*)\r\n/g;
-const PAYMENT = /^(?:payment-signature|x-payment): *(\S+)\r$/im;
-/** Characters of a connection in which a head may be, and that a transcript shows of each direction. */
-const KEPT_MAX = 65_536;
+import { decodeHeader, encodeHeader } from "./header.mjs";
 
-/** Relays connections to `port` on loopback. */
-export async function startRelay(port) {
-  let requests = [];
-  const conversations = new Set();
-  const server = createServer((client) => {
-    const conversation = { unread: "", sent: "", received: "" };
-    conversations.add(conversation);
-    const gateway = connect(port, "127.0.0.1");
-    client.on("data", (bytes) => {
-      const text = bytes.toString("latin1");
-      conversation.sent = keep(conversation.sent + text);
-      conversation.unread += text;
-      let end = 0;
-      for (const { 0: head, 1: method, 2: target, 3: headers, index } of conversation.unread.matchAll(REQUEST)) {
-        requests.push({ method, target, payment: headers.match(PAYMENT)?.[1] });
-        end = index + head.length;
-      }
-      conversation.unread = keep(conversation.unread.slice(end));
-    });
-    gateway.on("data", (bytes) => (conversation.received = keep(conversation.received + bytes.toString("latin1"))));
-    client.pipe(gateway).pipe(client);
-    client.on("error", () => gateway.destroy());
-    gateway.on("error", () => client.destroy());
-  });
-  await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  return {
-    origin: `http://127.0.0.1:${server.address().port}`,
-    /** Forgets what was said so far. Connections that a client keeps open go on being heard. */
-    forget() {
-      requests = [];
-      conversations.forEach((conversation) => Object.assign(conversation, { sent: "", received: "" }));
-    },
-    /** The requests in the order in which they came, over all connections. */
-    requests: () => requests,
-    /** The payments that were sent, each once. */
-    payments: () => [...new Set(requests.flatMap(({ payment }) => payment ?? []))],
-    transcript: () => [...conversations].map(({ sent, received }) => `${sent}\n${received}`).join("\n"),
-    stop: () => server.close(),
-  };
+const TERMS_V2 = "payment-required";
+const PAYMENTS = ["payment-signature", "x-payment"];
+/** Characters of a body that a transcript shows. */
+const SHOWN_MAX = 65_536;
+
+/**
+ * Relays to `port` on loopback. With `onlyV1`, it takes out what v2 clients read of the terms: they see a seller that
+ * speaks v1 only.
+ */
+export async function startRelay(port, { onlyV1 = false } = {}) {
+  const relay = new Relay(port, onlyV1);
+  await new Promise((done) => relay.server.listen(0, "127.0.0.1", done));
+  relay.origin = `http://127.0.0.1:${relay.server.address().port}`;
+  return relay;
 }
 
-function keep(text) {
-  return text.slice(-KEPT_MAX);
+class Relay {
+  constructor(port, onlyV1) {
+    Object.assign(this, { port, onlyV1, agent: new Agent({ keepAlive: true }) });
+    this.server = createServer((request, response) => {
+      // A client or a gateway that hangs up is what the other one sees too.
+      this.#relay(request, response).catch(() => response.destroy());
+    });
+    this.forget();
+  }
+
+  /** Forgets what was said so far, and changes nothing any more. */
+  forget() {
+    this.said = [];
+    this.hooks = {};
+  }
+
+  /**
+   * What is done on the way until `forget`:
+   * - `offer`: changes one offer of the terms, of either version, before the client sees it;
+   * - `payment`: is waited for before a payment goes on; gets it decoded, and may change it.
+   */
+  meddle(hooks) {
+    this.hooks = hooks;
+  }
+
+  /** The requests in the order in which they came: `{method, target, payment}`. */
+  requests() {
+    return this.said;
+  }
+
+  /** The payments that were sent, each once, as their headers have them. */
+  payments() {
+    return [...new Set(this.said.flatMap(({ payment }) => payment ?? []))];
+  }
+
+  /** The terms that were shown, without what was done to them here: `{v2, v1}`, decoded. */
+  terms() {
+    return this.said.flatMap(({ terms }) => terms ?? []);
+  }
+
+  /** Waits until `text` has gone on towards the client. */
+  passed(text) {
+    const found = () => this.said.some(({ received }) => received.includes(text));
+    return new Promise((done) => {
+      const look = () => (found() ? done() : (this.onPassed = look));
+      look();
+    });
+  }
+
+  transcript() {
+    return this.said.map(({ sent, received }) => `${sent}\n${received}`).join("\n\n");
+  }
+
+  stop() {
+    this.agent.destroy();
+    this.server.close();
+    this.server.closeAllConnections();
+  }
+
+  async #relay(request, response) {
+    const { method, url, rawHeaders } = request;
+    const { hooks } = this;
+    const name = PAYMENTS.find((header) => request.headers[header]);
+    const entry = { method, target: url, payment: name && request.headers[name], received: "" };
+    entry.sent = head(`${method} ${url}`, rawHeaders);
+    this.said.push(entry);
+    let headers = rawHeaders;
+    if (name && hooks.payment) {
+      const payment = decodeHeader(entry.payment);
+      await hooks.payment(payment);
+      headers = replaced(headers, name, encodeHeader(payment));
+    }
+    const onward = ask({ host: "127.0.0.1", port: this.port, method, path: url, headers, agent: this.agent });
+    response.once("close", () => onward.destroy());
+    request.pipe(onward);
+    const answer = await new Promise((done, fail) => onward.once("response", done).once("error", fail));
+    entry.received = head(`${answer.statusCode} ${answer.statusMessage}`, answer.rawHeaders);
+    if (answer.statusCode === 402) await this.#passTerms(entry, hooks, answer, response);
+    else await this.#pass(entry, answer, response);
+  }
+
+  async #pass(entry, answer, response) {
+    response.writeHead(answer.statusCode, answer.statusMessage, answer.rawHeaders);
+    response.flushHeaders();
+    const note = (chunk) => {
+      if (entry.received.length < SHOWN_MAX) entry.received += chunk.toString("latin1");
+      this.onPassed?.();
+    };
+    const noted = async function* (chunks) {
+      for await (const chunk of chunks) {
+        yield chunk;
+        // The next one is asked for: this one has gone on.
+        note(chunk);
+      }
+    };
+    await pipeline(answer, noted, response);
+  }
+
+  async #passTerms(entry, { offer }, answer, response) {
+    const chunks = [];
+    for await (const chunk of answer) chunks.push(chunk);
+    let body = Buffer.concat(chunks);
+    entry.received += body.toString();
+    const v1 = body.length > 0 ? JSON.parse(body) : undefined;
+    const v2 = answer.headers[TERMS_V2] && decodeHeader(answer.headers[TERMS_V2]);
+    entry.terms = structuredClone({ v2, v1 });
+    let headers = answer.rawHeaders;
+    if (this.onlyV1) headers = replaced(headers, TERMS_V2);
+    if (offer) {
+      for (const terms of [v2, v1]) terms?.accepts?.forEach((one) => offer(one));
+      if (v2 && !this.onlyV1) headers = replaced(headers, TERMS_V2, encodeHeader(v2));
+      if (v1) {
+        body = Buffer.from(JSON.stringify(v1));
+        headers = replaced(headers, "content-length", String(body.length));
+      }
+    }
+    response.writeHead(answer.statusCode, answer.statusMessage, headers).end(body);
+  }
+}
+
+/** Raw headers with another value of one, or without it. */
+function replaced(raw, name, value) {
+  const pairs = raw.flatMap((text, index) => (index % 2 === 0 ? [[text, raw[index + 1]]] : []));
+  return pairs.flatMap(([key, old]) => {
+    if (key.toLowerCase() !== name) return [key, old];
+    return value === undefined ? [] : [key, value];
+  });
+}
+
+function head(first, raw) {
+  const lines = raw.flatMap((text, index) => (index % 2 === 0 ? [`${text}: ${raw[index + 1]}`] : []));
+  return [first, ...lines, "", ""].join("\n");
 }

@@ -1,17 +1,19 @@
 // x402-fetch, as its README says to use it. With the argument `browser`: under a browser's CORS rules.
 
+import fetchCookie from "fetch-cookie";
 import { createWalletClient, http } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 import { baseSepolia } from "viem/chains";
 import { decodeXPaymentResponse, wrapFetchWithPayment } from "x402-fetch";
 
 import { browserFetch } from "../browser.mjs";
-import { answer, serve } from "../serve.mjs";
+import { fetchAnswer, perKey, serve } from "../serve.mjs";
 
-const plainFetch = process.argv[2] === "browser" ? browserFetch : fetch;
+const newFetch = process.argv[2] === "browser" ? () => browserFetch : () => fetchCookie(fetch);
 
-await serve("x402-fetch", async ({ url, method, headers, body, key }) => {
+const payingFetch = perKey((key) => {
   const wallet = createWalletClient({ account: privateKeyToAccount(key), transport: http(), chain: baseSepolia });
-  const response = await wrapFetchWithPayment(plainFetch, wallet)(url, { method, headers, body });
-  return answer(response, "X-PAYMENT-RESPONSE", decodeXPaymentResponse);
+  return wrapFetchWithPayment(newFetch(), wallet);
 });
+
+await serve("x402-fetch", (job) => fetchAnswer(payingFetch(job.key), job, decodeXPaymentResponse));

@@ -3,11 +3,11 @@
 import asyncio
 
 from eth_account import Account
-from serve import answer, hello, jobs, own_error, reply
+from serve import TIMEOUT_SECONDS, answer, hello, jobs, own_error, reply
 from x402 import x402Client
 from x402.http import decode_payment_response_header
 from x402.http.clients import x402HttpxClient
-from x402.mechanisms.evm.exact import ExactEvmScheme
+from x402.mechanisms.evm.exact.register import register_exact_evm_client
 
 
 def decode(header):
@@ -15,9 +15,8 @@ def decode(header):
 
 
 def paying_client(key):
-    payer = x402Client()
-    payer.register("eip155:*", ExactEvmScheme(Account.from_key(key)))
-    return x402HttpxClient(payer, timeout=30)
+    payer = register_exact_evm_client(x402Client(), Account.from_key(key))
+    return x402HttpxClient(payer, timeout=TIMEOUT_SECONDS)
 
 
 async def main():
@@ -29,8 +28,7 @@ async def main():
             clients[key] = paying_client(key)
         try:
             response = await clients[key].request(job["method"], job["url"], headers=job["headers"], content=job["body"])
-            await response.aread()
-            reply(answer(response.status_code, response.text, response.headers, "PAYMENT-RESPONSE", decode))
+            reply(answer(job, response.status_code, await response.aread(), response.headers, decode))
         except Exception as error:
             reply(own_error(error))
 

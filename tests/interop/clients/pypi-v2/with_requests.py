@@ -1,11 +1,11 @@
 """x402 2.x with requests. One session, and so one cookie jar, per key."""
 
 from eth_account import Account
-from serve import answer, hello, jobs, own_error, reply
+from serve import TIMEOUT_SECONDS, answer, hello, jobs, own_error, reply
 from x402 import x402ClientSync
 from x402.http import decode_payment_response_header
 from x402.http.clients import x402_requests
-from x402.mechanisms.evm.exact import ExactEvmScheme
+from x402.mechanisms.evm.exact.register import register_exact_evm_client
 
 
 def decode(header):
@@ -13,9 +13,7 @@ def decode(header):
 
 
 def paying_session(key):
-    payer = x402ClientSync()
-    payer.register("eip155:*", ExactEvmScheme(Account.from_key(key)))
-    return x402_requests(payer)
+    return x402_requests(register_exact_evm_client(x402ClientSync(), Account.from_key(key)))
 
 
 sessions = {}
@@ -26,8 +24,8 @@ for job in jobs():
         sessions[key] = paying_session(key)
     try:
         response = sessions[key].request(
-            job["method"], job["url"], headers=job["headers"], data=job["body"], timeout=30
+            job["method"], job["url"], headers=job["headers"], data=job["body"], timeout=TIMEOUT_SECONDS
         )
-        reply(answer(response.status_code, response.text, response.headers, "PAYMENT-RESPONSE", decode))
+        reply(answer(job, response.status_code, response.content, response.headers, decode))
     except Exception as error:
         reply(own_error(error))
