@@ -123,6 +123,7 @@ fn the_defaults_are_those_that_the_example_shows() {
         "unmatched_upstream",
         "trusted_proxies",
         "threads",
+        "keep",
         "[[pass_key",
         "id",
         "secret",
@@ -163,7 +164,7 @@ fn a_file_is_resolved() {
     assert_eq!(usdc.extra["name"], "USDC");
     assert_eq!(usdc.extra["primaryType"], "TransferWithAuthorization");
     assert_eq!(usdc.max_timeout_seconds, 300);
-    assert_eq!(config.ledger, config::LedgerUrl::Sqlite("/etc/farebox/farebox.db".into()));
+    assert_eq!(config.ledger.url, config::LedgerUrl::Sqlite("/etc/farebox/farebox.db".into()));
     assert_eq!(config.hash.len(), 16);
     let config::FacilitatorAt::Http(main) = &config.facilitators["main"].at else { panic!("http") };
     assert_eq!(main.bearer.as_ref().map(config::Secret::expose), Some(SECRET));
@@ -181,6 +182,19 @@ fn an_address_in_one_case_gets_its_checksum() {
 }
 
 #[test]
+fn payments_are_kept_for_good_or_from_a_day_to_a_hundred_years() {
+    let keep = |text: &str| parse(&EXAMPLE.replace("# keep = \"400d\"", &format!("keep = \"{text}\"")));
+    for (text, hours) in [("24h", 24), ("400d", 9600), ("36600d", 878_400)] {
+        let config = keep(text).unwrap_or_else(|report| panic!("{report}")).config;
+        assert_eq!(config.ledger.keep, Some(std::time::Duration::from_secs(hours * 3600)));
+    }
+    for text in ["23h59m59s", "36600d1s", "0s", "-1d", "1 month", ""] {
+        assert_eq!(keep(text).unwrap_err().errors, 1, "{text}");
+    }
+    assert_eq!(right(EXAMPLE).ledger.keep, None, "nothing is forgotten unless the operator asks for it");
+}
+
+#[test]
 fn a_restart_is_asked_for_by_name() {
     let old = right(EXAMPLE);
     assert_eq!(config::Started::with(&old).waiting(&right(&EXAMPLE.replace("$0.01", "$0.02"))), Vec::<String>::new());
@@ -191,7 +205,8 @@ fn a_restart_is_asked_for_by_name() {
         .replace("# format = \"json\"", "format = \"text\"")
         .replace("# level = \"info\"", "level = \"warn\"")
         .replace("# access = true", "access = false")
-        .replace("# url = \"sqlite:farebox.db\"", "url = \"memory:\"");
+        .replace("# url = \"sqlite:farebox.db\"", "url = \"memory:\"")
+        .replace("# keep = \"400d\"", "keep = \"30d\"");
     let all = ["server.listen", "server.threads", "admin.listen", "ledger.url", "log.format"];
     assert_eq!(config::Started::with(&old).waiting(&right(&changed)), all);
 }

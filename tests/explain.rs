@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use farebox::cli::explain::{Outcome, explain};
 use farebox::config::{
-    Admin, Charge, Config, LedgerUrl, Log, LogFormat, Route, Server, ServerAddress, SettleMode, Terms, Unmatched,
-    Upstream, UpstreamHost, Verify, Window,
+    Admin, Charge, Config, LedgerConfig, LedgerUrl, Log, LogFormat, Route, Server, ServerAddress, SettleMode, Terms,
+    Unmatched, Upstream, UpstreamHost, Verify, Window,
 };
 use farebox::route::matcher::Matcher;
 use farebox::route::pattern::{HostPattern, Methods, PathPattern, Pattern};
@@ -90,7 +90,7 @@ fn config(unmatched: Unmatched) -> Config {
         },
         admin: Admin { listen: None },
         log: Log { format: LogFormat::Text, level: "info".into(), access: true },
-        ledger: LedgerUrl::Memory,
+        ledger: LedgerConfig { url: LedgerUrl::Memory, keep: None },
         pass_keys: Vec::new(),
         facilitators: Default::default(),
         networks: Default::default(),

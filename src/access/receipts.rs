@@ -144,6 +144,7 @@ mod tests {
             settled_at: Some(SETTLED_AT),
             delivered_at: None,
             uses: 0,
+            by_operator: false,
         }
     }
 

@@ -232,7 +232,7 @@ fn locate(url: Option<&str>, file: &Path) -> Result<(Books, Tokens), Trouble> {
         None => {
             let config = config::load(file)?.config;
             let tokens = Tokens::of(&config);
-            (file.display().to_string(), config.ledger, tokens)
+            (file.display().to_string(), config.ledger.url, tokens)
         }
     };
     let ledger = Books::open(&url)?.ok_or_else(|| {

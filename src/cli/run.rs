@@ -50,7 +50,7 @@ fn start(file: PathBuf) -> Result<Ended, String> {
     let runtime = server::runtime(config.server.threads).map_err(|error| format!("no runtime: {error}"))?;
 
     let ended = runtime.block_on(async move {
-        let ledger = ledger::open(&config.ledger).await.map_err(|error| error.to_string())?;
+        let ledger = ledger::open(&config.ledger.url).await.map_err(|error| error.to_string())?;
         let signals = Signals::receive().map_err(|error| format!("signals cannot be received: {error}"))?;
         let recovered = ledger.recover(unix_millis()).await.map_err(|error| error.to_string())?;
         if recovered.released + recovered.unknown > 0 {

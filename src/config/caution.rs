@@ -3,10 +3,10 @@
 use super::declared::Declarations;
 use super::diagnostic::Diagnostic;
 use super::facilitator::{FacilitatorAt, FacilitatorConfig};
-use super::ledger::LedgerUrl;
+use super::ledger::{self, LedgerUrl};
 use super::network::Networks;
 use super::route::Routes;
-use super::section::{At, Reader};
+use super::section::Reader;
 use super::server::Listeners;
 use super::terms::Charge;
 use super::upstream::Upstream;
@@ -15,7 +15,7 @@ use super::way::FullWay;
 /// Everything that was read.
 pub(super) struct Whole<'a> {
     pub(super) listeners: &'a Listeners<'a>,
-    pub(super) ledger: &'a At<LedgerUrl>,
+    pub(super) ledger: &'a ledger::Read,
     pub(super) facilitators: &'a Declarations<FacilitatorConfig>,
     pub(super) networks: &'a Networks,
     pub(super) ways: &'a Declarations<FullWay>,
@@ -113,9 +113,9 @@ impl Whole<'_> {
             FacilitatorAt::Http(_) => true,
             FacilitatorAt::Sandbox(_) => false,
         });
-        if self.ledger.value == LedgerUrl::Memory && http {
+        if self.ledger.url.value == LedgerUrl::Memory && http {
             reader.report(Diagnostic::warning(
-                self.ledger.span.clone(),
+                self.ledger.url.span.clone(),
                 "payments are forgotten when the process ends: a restart can lose money",
                 "write \"sqlite:farebox.db\"",
             ));

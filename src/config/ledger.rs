@@ -1,11 +1,26 @@
-//! `[ledger]`: where payments are remembered.
+//! `[ledger]`: where payments are remembered, and for how long.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::diagnostic::Diagnostic;
+use super::duration;
 use super::postgres::{self, PostgresUrl};
+use super::route::Routes;
 use super::secret;
 use super::section::{At, Keys, Reader, Section};
+use super::terms::Charge;
+
+/// `[ledger]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerConfig {
+    /// Where payments are remembered.
+    pub url: LedgerUrl,
+    /// For how long they are remembered once nothing can come of them any more; `None`: for good. A day at least, and no
+    /// shorter than any route's window or redelivery.
+    pub keep: Option<Duration>,
+}
 
 /// `[ledger] url`. A change needs a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +33,11 @@ pub enum LedgerUrl {
     Memory,
 }
 
-pub(super) const LEDGER: Keys = Keys { section: "[ledger]", names: &["url"] };
+pub(super) const LEDGER: Keys = Keys { section: "[ledger]", names: &["url", "keep"] };
+
+/// At least as long as the longest `max_timeout`, and longer than clocks are apart: a payment whose row is gone is refused
+/// for its time. A hundred years are for good.
+const KEEP: RangeInclusive<Duration> = Duration::from_secs(86_400)..=Duration::from_secs(36_600 * 86_400);
 
 const DEFAULT: &str = "farebox.db";
 const HELP: &str = "write \"sqlite:PATH\", such as \"sqlite:farebox.db\" or \"sqlite:/var/lib/farebox/farebox.db\"; \
@@ -28,9 +47,48 @@ const POSTGRES_HELP: &str = "write \"postgres://USER:${PASSWORD}@HOST:5432/DATAB
                              require, verify-ca or verify-full; a letter of the password that means something in a URL \
                              is written as %40";
 
+/// What `[ledger]` says, and where.
+pub(super) struct Read {
+    pub(super) url: At<LedgerUrl>,
+    keep: Option<At<Duration>>,
+}
+
 /// Reads `[ledger]`.
-pub(super) fn read(reader: &mut Reader<'_>, root: &Section<'_>) -> At<LedgerUrl> {
+pub(super) fn read(reader: &mut Reader<'_>, root: &Section<'_>) -> Read {
     let section = root.section(reader, "ledger", &LEDGER);
+    let keep = section.duration(reader, "keep", KEEP);
+    Read { url: read_url(reader, &section), keep }
+}
+
+impl Read {
+    /// A payment is needed for as long as it opens its route.
+    pub(super) fn check_keep(&self, reader: &mut Reader<'_>, routes: &Routes) {
+        let Some(keep) = &self.keep else { return };
+        let needs = routes.routes.iter().filter_map(|read| match (&read.route.charge, &read.price) {
+            (Charge::Priced(terms), Some(price)) => {
+                let window = terms.window.map_or(Duration::ZERO, |window| window.duration);
+                let (key, needed) = [("window", window), ("redeliver", terms.redeliver)]
+                    .into_iter()
+                    .max_by_key(|(_, length)| *length)?;
+                Some((needed, key, &read.route.name, price))
+            }
+            (Charge::Priced(_) | Charge::Free, _) => None,
+        });
+        let Some((needed, key, route, price)) = needs.max_by_key(|(needed, ..)| *needed) else { return };
+        if keep.value < needed {
+            let title =
+                format!("`keep` is shorter than the `{key}` of route `{route}`, which needs its payments so long");
+            let help = format!("write at least \"{}\", or shorten the route's `{key}`", duration::show(needed));
+            reader.report(Diagnostic::error(keep.span.clone(), title, help).also(price.at.clone(), "the route"));
+        }
+    }
+
+    pub(super) fn into_config(self) -> LedgerConfig {
+        LedgerConfig { url: self.url.value, keep: self.keep.map(|at| at.value) }
+    }
+}
+
+fn read_url(reader: &mut Reader<'_>, section: &Section<'_>) -> At<LedgerUrl> {
     let span = section.key_span("url");
     let default = LedgerUrl::Sqlite(reader.base_dir().join(DEFAULT));
     let Some(text) = section.text(reader, "url", HELP) else { return At { value: default, span } };

@@ -48,7 +48,7 @@ use reference::Sources;
 use section::{Keys, Reader, Section};
 
 pub use facilitator::{FacilitatorAt, FacilitatorConfig, HttpFacilitator, Sandbox, SandboxFailure};
-pub use ledger::LedgerUrl;
+pub use ledger::{LedgerConfig, LedgerUrl};
 pub use log::{Log, LogFormat};
 pub use postgres::{PostgresUrl, ServerTrust};
 pub use restart::Started;
@@ -70,7 +70,7 @@ pub struct Config {
     /// `[log]`.
     pub log: Log,
     /// `[ledger]`.
-    pub ledger: LedgerUrl,
+    pub ledger: LedgerConfig,
     /// `[[pass_key]]`, the signing one first; empty: made once and kept in the ledger.
     pub pass_keys: Vec<PassKey>,
     /// `[facilitators.*]` by name.
@@ -194,6 +194,7 @@ fn resolve(reader: &mut Reader<'_>, table: &DeTable<'_>, text: &str) -> Option<C
     let upstreams = upstream::read(reader, &root, &listeners.listen);
     listeners.server.unmatched = server::read_unmatched(reader, &listeners.section, &upstreams);
     let routes = route::read(reader, &root, &ways, &upstreams);
+    ledger.check_keep(reader, &routes);
     if root.value("route").is_none() && listeners.server.unmatched == Unmatched::Deny {
         let help = "add a [[route]] with `path` and `price`";
         reader.report(Diagnostic::absence(0..0, "no route: every request would be refused", help));
@@ -215,7 +216,7 @@ fn resolve(reader: &mut Reader<'_>, table: &DeTable<'_>, text: &str) -> Option<C
         server: listeners.server,
         admin: listeners.admin,
         log,
-        ledger: ledger.value,
+        ledger: ledger.into_config(),
         pass_keys,
         facilitators: facilitators.into_map(|facilitator| facilitator),
         networks: networks.nodes(),

@@ -21,7 +21,7 @@ impl Started {
             listen: config.server.listen.clone(),
             threads: config.server.threads,
             admin: config.admin.listen,
-            ledger: config.ledger.clone(),
+            ledger: config.ledger.url.clone(),
             log_format: config.log.format,
         }
     }
@@ -32,7 +32,7 @@ impl Started {
             ("server.listen", self.listen != new.server.listen),
             ("server.threads", self.threads != new.server.threads),
             ("admin.listen", self.admin != new.admin.listen),
-            ("ledger.url", self.ledger != new.ledger),
+            ("ledger.url", self.ledger != new.ledger.url),
             ("log.format", self.log_format != new.log.format),
         ];
         changes.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned()).collect()

@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::holds::Holds;
 use super::unix_millis;
 use crate::access::Receipts;
-use crate::ledger::{Ledger, LedgerError, Record, State, Transition};
+use crate::ledger::{Ledger, LedgerError, Record, Ruling, State, Transition};
 use crate::resolve::Resolver;
 use crate::telemetry::Metrics;
 use crate::x402::PaymentId;
@@ -108,9 +108,9 @@ impl Shared {
 fn is_done(transition: &Transition, record: &Record) -> bool {
     match transition {
         Transition::Settling => record.state == State::Settling,
-        Transition::Settled { .. } => record.state == State::Settled,
+        Transition::Settled { .. } | Transition::Ruled(Ruling::Settled { .. }) => record.state == State::Settled,
         Transition::Unknown { .. } => record.state == State::Unknown,
-        Transition::Failed { .. } => record.state == State::Failed,
+        Transition::Failed { .. } | Transition::Ruled(Ruling::Failed) => record.state == State::Failed,
         Transition::Delivered => record.delivered_at.is_some(),
     }
 }

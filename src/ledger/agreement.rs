@@ -19,6 +19,7 @@ enum Operation {
     ClaimDue(&'static str, u32),
     Claim(u64, &'static str),
     Postpone(u64, &'static str, Option<Arc<str>>),
+    Prune(UnixMillis, u32),
 }
 
 /// For which a claim is good: some end within a case.
@@ -27,13 +28,13 @@ const CLAIM_MS: UnixMillis = 9;
 fn operation() -> impl Strategy<Value = Operation> {
     let n = 0..4u64;
     let text = |choices: &'static [&'static str]| proptest::sample::select(choices).prop_map(Arc::<str>::from);
-    let reserve = (n.clone(), any::<bool>(), text(&["a", "B"]), text(&["", "0xab", "0xAB"]), 0..9u64).prop_map(
-        |(n, settle, route, payer, amount)| {
+    let valid_before = proptest::sample::select(&[None, Some(0), Some(1), Some(1 << 60)][..]);
+    let reserve = (n.clone(), any::<bool>(), text(&["a", "B"]), text(&["", "0xab", "0xAB"]), 0..9u64, valid_before)
+        .prop_map(|(n, settle, route, payer, amount, valid_before)| {
             let opening = if settle { Opening::Settling } else { Opening::Reserved };
-            let payment = NewPayment { route, payer, amount: amount.into(), ..payment(n, 0) };
+            let payment = NewPayment { route, payer, amount: amount.into(), valid_before, ..payment(n, 0) };
             Operation::Reserve(Box::new(payment), opening)
-        },
-    );
+        });
     let name = || text(&["main", "second"]);
     let transition = prop_oneof![
         2 => Just(Transition::Settling),
@@ -43,6 +44,8 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(facilitator, transaction, error)| Transition::Unknown { facilitator, transaction, error }),
         1 => text(&["refused"]).prop_map(|error| Transition::Failed { error }),
         2 => Just(Transition::Delivered),
+        1 => text(&["0x5"]).prop_map(|transaction| Transition::Ruled(Ruling::Settled { transaction })),
+        1 => Just(Transition::Ruled(Ruling::Failed)),
     ];
     let worker = proptest::sample::select(&["one", "two"][..]);
     prop_oneof![
@@ -54,6 +57,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => n.clone().prop_map(Operation::LetGo),
         2 => (worker.clone(), 0..3u32).prop_map(|(worker, limit)| Operation::ClaimDue(worker, limit)),
         2 => (n.clone(), worker.clone()).prop_map(|(n, worker)| Operation::Claim(n, worker)),
+        2 => (proptest::sample::select(&[5, 20, 1000, 2000][..]), 0..3u32).prop_map(|(until, limit)| Operation::Prune(until, limit)),
         4 => (n, worker, proptest::option::of(text(&["0x4"])))
             .prop_map(|(n, worker, transaction)| Operation::Postpone(n, worker, transaction)),
     ]
@@ -76,6 +80,7 @@ async fn carry_out(ledger: &dyn Ledger, operation: Operation, now: UnixMillis) -
         Operation::Claim(n, worker) => {
             format!("{:?}", ledger.claim(&id(n), Claim { worker, now, until: now + CLAIM_MS }).await)
         }
+        Operation::Prune(until, limit) => format!("{:?}", ledger.prune(until, limit).await),
         Operation::Postpone(n, worker, transaction) => {
             let postponement = Postponement { next_try_at: now + 2, transaction, error: "still".into() };
             format!("{:?}", ledger.postpone(&id(n), worker, postponement).await)

@@ -1,10 +1,15 @@
 //! What every ledger must do, whatever it is kept in.
 
+mod pruning;
+mod ruling;
+
 use std::sync::Arc;
 
 use alloy::primitives::U256;
 use tokio::task::JoinSet;
 
+use self::pruning::*;
+use self::ruling::*;
 use super::*;
 use crate::money::Amount;
 use crate::x402::Network;
@@ -35,8 +40,16 @@ pub(super) fn payment(n: u64, now: UnixMillis) -> NewPayment {
 }
 
 /// The transitions, each with something in every field.
-pub(super) fn transitions() -> [Transition; 5] {
-    [Transition::Settling, settled(), unknown(), Transition::Failed { error: "refused".into() }, Transition::Delivered]
+pub(super) fn transitions() -> [Transition; 7] {
+    [
+        Transition::Settling,
+        settled(),
+        unknown(),
+        Transition::Failed { error: "refused".into() },
+        Transition::Delivered,
+        Transition::Ruled(Ruling::Settled { transaction: "0xcc".into() }),
+        Transition::Ruled(Ruling::Failed),
+    ]
 }
 
 pub(super) fn settled() -> Transition {
@@ -50,6 +63,11 @@ pub(super) fn unknown() -> Transition {
 /// Brings the n-th payment into a state; the last write is at 100.
 pub(super) async fn bring(ledger: &dyn Ledger, n: u64, state: State) {
     ledger.reserve(payment(n, 10), Opening::Reserved).await.unwrap();
+    advance_to(ledger, n, state).await;
+}
+
+/// The rest of [`bring`], for a payment that is reserved.
+async fn advance_to(ledger: &dyn Ledger, n: u64, state: State) {
     let path: &[Transition] = match state {
         State::Reserved => &[],
         State::Settling => &[Transition::Settling],
@@ -100,6 +118,7 @@ async fn a_new_payment_is_written_as_it_was_given(ledger: Arc<dyn Ledger>) {
             settled_at: None,
             delivered_at: None,
             uses: 0,
+            by_operator: false,
         };
         assert_eq!(found(&*ledger, n).await, expected);
     }
@@ -143,12 +162,12 @@ async fn each_state_may_be_left_only_as_the_rules_say(ledger: Arc<dyn Ledger>) {
     // Rows are states, columns the transitions, in the order of their declarations.
     #[rustfmt::skip]
     let allowed = [
-        //                 settling settled unknown failed delivered
-        (State::Reserved, [true,    false,  false,  true,  false]),
-        (State::Settling, [false,   true,   true,   true,  false]),
-        (State::Settled,  [false,   false,  false,  false, true]),
-        (State::Unknown,  [false,   true,   false,  true,  false]),
-        (State::Failed,   [false,   false,  false,  false, false]),
+        //                 settling settled unknown failed delivered ruled settled, failed
+        (State::Reserved, [true,    false,  false,  true,  false,    false,         false]),
+        (State::Settling, [false,   true,   true,   true,  false,    false,         false]),
+        (State::Settled,  [false,   false,  false,  false, true,     false,         false]),
+        (State::Unknown,  [false,   true,   false,  true,  false,    true,          true]),
+        (State::Failed,   [false,   false,  false,  false, false,    false,         false]),
     ];
     let mut n = 0;
     for (state, row) in allowed {
@@ -605,6 +624,13 @@ every_ledger!(
     sums_count_settled_payments_by_group_and_asset,
     filters_restrict_and_the_newest_come_first,
     counts_follow_every_change,
+    only_payments_that_nothing_can_come_of_are_pruned,
+    the_longest_at_rest_are_pruned_first_and_no_more_than_asked_for,
+    a_late_delivery_keeps_a_payment_longer,
+    counts_lists_and_sums_lose_what_is_pruned,
+    a_pruned_payment_is_unknown_to_everybody_and_a_new_one_takes_its_place,
+    of_many_that_prune_each_payment_is_pruned_once,
+    an_operators_word_is_written_as_such,
     the_first_pass_key_is_made_once,
     a_healthy_ledger_says_so_and_closes,
 );

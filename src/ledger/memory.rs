@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::totals::{Entry, Sums};
 use super::{
     CUT_OFF, Claim, Counts, Filter, GroupBy, Held, Ledger, LedgerError, NewPayment, Opening, Postponement, RELEASED,
-    Record, Recovered, Reservation, State, StoredKey, Total, Transition, UnixMillis, Unresolved,
+    RULED_FAILED, Record, Recovered, Reservation, Ruling, State, StoredKey, Total, Transition, UnixMillis, Unresolved,
 };
 use crate::x402::PaymentId;
 
@@ -21,6 +21,8 @@ pub struct MemoryLedger {
 #[derive(Default)]
 struct Inner {
     payments: HashMap<PaymentId, Payment>,
+    /// How many were ever new.
+    made: usize,
     key: Option<StoredKey>,
 }
 
@@ -48,6 +50,18 @@ impl Payment {
         apply(&mut self.record, transition, now)?;
         self.next_try_at = now;
         Ok(())
+    }
+
+    /// See [`Ledger::prune`].
+    fn rested_at(&self) -> Option<UnixMillis> {
+        match self.record.state {
+            State::Failed => Some(self.record.updated_at),
+            State::Settled => {
+                let passes_at = i64::try_from(self.valid_before?).unwrap_or(i64::MAX).saturating_mul(1000);
+                Some(self.record.updated_at.max(passes_at))
+            }
+            State::Reserved | State::Settling | State::Unknown => None,
+        }
     }
 
     fn take(&mut self, claim: Claim<'_>) -> Option<Unresolved> {
@@ -93,6 +107,7 @@ fn opened(payment: NewPayment, opening: Opening) -> Record {
         settled_at: None,
         delivered_at: None,
         uses: 0,
+        by_operator: false,
     }
 }
 
@@ -103,14 +118,16 @@ fn apply(record: &mut Record, transition: Transition, now: UnixMillis) -> Result
         | (State::Settling | State::Unknown, Transition::Settled { .. })
         | (State::Settling, Transition::Unknown { .. })
         | (State::Reserved | State::Settling | State::Unknown, Transition::Failed { .. })
-        | (State::Settled, Transition::Delivered) => {}
+        | (State::Settled, Transition::Delivered)
+        | (State::Unknown, Transition::Ruled(_)) => {}
         (
             _,
             Transition::Settling
             | Transition::Settled { .. }
             | Transition::Unknown { .. }
             | Transition::Failed { .. }
-            | Transition::Delivered,
+            | Transition::Delivered
+            | Transition::Ruled(_),
         ) => return Err(transition.conflict(&record.id)),
     }
     match transition {
@@ -140,6 +157,21 @@ fn apply(record: &mut Record, transition: Transition, now: UnixMillis) -> Result
         Transition::Delivered => {
             record.delivered_at.get_or_insert(now);
         }
+        Transition::Ruled(ruling) => {
+            record.by_operator = true;
+            match ruling {
+                Ruling::Settled { transaction } => {
+                    enter(record, State::Settled, now);
+                    record.settled_at = Some(now);
+                    record.transaction = Some(transaction);
+                    record.error = None;
+                }
+                Ruling::Failed => {
+                    enter(record, State::Failed, now);
+                    record.error = Some(RULED_FAILED.into());
+                }
+            }
+        }
     }
     Ok(())
 }
@@ -161,12 +193,14 @@ fn passes(filter: &Filter, record: &Record) -> bool {
 impl Ledger for MemoryLedger {
     async fn reserve(&self, payment: NewPayment, opening: Opening) -> Result<Reservation, LedgerError> {
         let mut inner = self.lock();
-        let mut order = inner.payments.len();
+        let mut order = inner.made;
         if let Some(held) = inner.payments.get(&payment.id) {
             if held.record.state != State::Failed {
                 return Ok(Reservation::Held(Box::new(held.record.clone())));
             }
             order = held.order;
+        } else {
+            inner.made = inner.made.saturating_add(1);
         }
         inner.payments.insert(payment.id.clone(), Payment::new(payment, opening, order));
         Ok(Reservation::Fresh)
@@ -314,6 +348,23 @@ impl Ledger for MemoryLedger {
             payment.record.transaction = postponement.transaction;
         }
         Ok(())
+    }
+
+    async fn prune(&self, until: UnixMillis, limit: u32) -> Result<u64, LedgerError> {
+        let mut inner = self.lock();
+        let mut old: Vec<(UnixMillis, usize, PaymentId)> = inner
+            .payments
+            .values()
+            .filter(|payment| payment.record.delivered_at.is_none_or(|at| at <= until))
+            .filter_map(|payment| Some((payment.rested_at()?, payment.order, payment.record.id.clone())))
+            .filter(|(rested_at, ..)| *rested_at <= until)
+            .collect();
+        old.sort_unstable();
+        old.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        for (_, _, id) in &old {
+            inner.payments.remove(id);
+        }
+        Ok(u64::try_from(old.len()).unwrap_or(u64::MAX))
     }
 
     async fn check(&self) -> Result<(), LedgerError> {

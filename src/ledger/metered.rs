@@ -94,6 +94,10 @@ impl Ledger for MeteredLedger {
         self.inner.postpone(id, worker, postponement).await
     }
 
+    async fn prune(&self, until: UnixMillis, limit: u32) -> Result<u64, LedgerError> {
+        self.inner.prune(until, limit).await
+    }
+
     async fn check(&self) -> Result<(), LedgerError> {
         self.inner.check().await
     }

@@ -16,6 +16,7 @@ pub mod books;
 pub mod memory;
 pub mod metered;
 pub mod postgres;
+pub mod retention;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -30,7 +31,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use self::payment::{Held, NewPayment, Opening, Record, Reservation, State, Transition, UnixMillis};
+pub use self::payment::{Held, NewPayment, Opening, Record, Reservation, Ruling, State, Transition, UnixMillis};
 pub use self::question::{Counts, Filter, GroupBy, Total};
 use crate::config::LedgerUrl;
 use crate::x402::PaymentId;
@@ -131,6 +132,8 @@ const CUT_OFF: &str = "the gateway ended before the outcome of its settlement wa
 const ABANDONED: &str = "its request is gone";
 /// What is written about a payment whose settlement ended without a word.
 const UNWRITTEN: &str = "the settlement's outcome was not written";
+/// What is written about a payment that an operator says has failed.
+const RULED_FAILED: &str = "an operator said that the money did not move";
 
 /// Opens the ledger of a config's `[ledger] url`.
 pub async fn open(url: &LedgerUrl) -> Result<Arc<dyn Ledger>, LedgerError> {
@@ -212,6 +215,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// Ends this worker's claim on a payment that is still unknown, and counts the try. Where the claim is another's or
     /// nobody's by now, or the payment is unknown no more, a [`LedgerError::Conflict`].
     async fn postpone(&self, id: &PaymentId, worker: &str, postponement: Postponement) -> Result<(), LedgerError>;
+
+    /// Forgets at most so many payments, the longest at rest first, and says how many. At rest is a failed payment since it
+    /// failed; a settled one since it settled and its [`valid_before`](NewPayment::valid_before) has passed. Those that
+    /// came to rest by `until`, and were delivered by then if at all, go. Every other stays: one that is reserved, settling
+    /// or unknown, and a settled one without a `valid_before`, for which nothing but its row tells that it was used.
+    async fn prune(&self, until: UnixMillis, limit: u32) -> Result<u64, LedgerError>;
 
     /// Whether it can be written to right now.
     async fn check(&self) -> Result<(), LedgerError>;

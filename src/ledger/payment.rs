@@ -137,6 +137,8 @@ pub struct Record {
     pub delivered_at: Option<UnixMillis>,
     /// Requests counted against a window with `uses`.
     pub uses: u32,
+    /// An operator said what became of it: see [`Transition::Ruled`].
+    pub by_operator: bool,
 }
 
 fn as_text<S: serde::Serializer>(id: &PaymentId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -191,6 +193,20 @@ pub enum Transition {
     },
     /// From settled: a response was written in full. Said twice, the first time stands.
     Delivered,
+    /// From unknown: what an operator says became of it, where nobody else can know.
+    Ruled(Ruling),
+}
+
+/// An operator's word on a payment whose outcome is unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ruling {
+    /// The money moved.
+    Settled {
+        /// The transaction that moved it.
+        transaction: Arc<str>,
+    },
+    /// It did not, and will not.
+    Failed,
 }
 
 impl Transition {
@@ -202,6 +218,8 @@ impl Transition {
             Transition::Unknown { .. } => "unknown",
             Transition::Failed { .. } => "failed",
             Transition::Delivered => "delivered",
+            Transition::Ruled(Ruling::Settled { .. }) => "settled",
+            Transition::Ruled(Ruling::Failed) => "failed",
         }
     }
 

@@ -21,6 +21,8 @@ use super::house::House;
 use super::upstreams;
 use crate::admin::{self, Operations};
 use crate::config::watch::watch;
+use crate::gate::unix_millis;
+use crate::ledger::retention::Pruner;
 
 /// Bytes that are read from a client at once.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
@@ -116,6 +118,7 @@ pub async fn serve(
         tokio::spawn(keep_upstreams(house.clone())),
         tokio::spawn(keep_config(house.clone())),
         tokio::spawn(keep_resolving(house.clone())),
+        tokio::spawn(keep_pruning(house.clone())),
     ];
 
     tokio::select! {
@@ -206,6 +209,13 @@ async fn keep_upstreams(house: Arc<House>) {
 async fn keep_resolving(house: Arc<House>) {
     let reconciler = house.gate.reconciler();
     reconciler.run(move || house.live().generation.witnesses.clone()).await;
+}
+
+/// Forgets old payments, where the config in force asks for it.
+async fn keep_pruning(house: Arc<House>) {
+    let (ledger, metrics) = (house.gate.shared().ledger.clone(), house.metrics.clone());
+    let pruner = Pruner { ledger, metrics, clock: unix_millis };
+    pruner.run(move || house.live().generation.config.ledger.keep).await;
 }
 
 /// Reloads on SIGHUP and when the file changes.

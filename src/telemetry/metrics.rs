@@ -53,6 +53,7 @@ pub struct Metrics {
     unsettled: PerLabel<UnsettledState, Gauge>,
     unsettled_age: Gauge,
     undelivered: Gauge,
+    pruned: IntCounter,
     resolutions: PerLabel<ResolvedBy, PerLabel<Resolution, IntCounter>>,
     reloads: PerLabel<Reload, IntCounter>,
     reload_successful: Gauge,
@@ -153,6 +154,10 @@ impl Metrics {
             "Settled payments whose response was not written in full. NaN while the ledger cannot be read.",
         );
 
+        let pruned = declare.counter(
+            "farebox_ledger_pruned_total",
+            "Payments that the ledger has forgotten for being older than ledger.keep.",
+        );
         let resolutions = declare.counters(
             "farebox_resolutions_total",
             &["by", "result"],
@@ -194,6 +199,7 @@ impl Metrics {
             unsettled: PerLabel::new(|state: UnsettledState| unsettled.with_label_values(&[state.label()])),
             unsettled_age,
             undelivered,
+            pruned,
             resolutions: PerLabel::new(|by: ResolvedBy| {
                 PerLabel::new(|result: Resolution| resolutions.with_label_values(&[by.label(), result.label()]))
             }),
@@ -258,6 +264,11 @@ impl Metrics {
         self.unsettled.with(UnsettledState::Unknown, |gauge| gauge.set(unknown));
         self.unsettled_age.set(age);
         self.undelivered.set(undelivered);
+    }
+
+    /// Counts payments that were forgotten.
+    pub fn pruned(&self, payments: u64) {
+        self.pruned.inc_by(payments);
     }
 
     /// Somebody was asked what became of an unknown payment.

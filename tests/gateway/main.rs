@@ -22,6 +22,7 @@ mod reference;
 mod refusals;
 mod reload;
 mod resolution;
+mod retention;
 mod sandbox;
 mod settlement;
 mod shared_ledger;

@@ -43,6 +43,7 @@ struct Full<'a> {
     settled_at: Option<String>,
     delivered_at: Option<String>,
     uses: u32,
+    by_operator: bool,
 }
 
 impl<'a> From<&'a Record> for Full<'a> {
@@ -65,12 +66,13 @@ impl<'a> From<&'a Record> for Full<'a> {
             settled_at: record.settled_at.map(moment::exact),
             delivered_at: record.delivered_at.map(moment::exact),
             uses: record.uses,
+            by_operator: record.by_operator,
         }
     }
 }
 
 /// The columns of [`Full`], for a CSV that has no payments.
-const FULL_COLUMNS: [&str; 17] = [
+const FULL_COLUMNS: [&str; 18] = [
     "id",
     "state",
     "route",
@@ -88,6 +90,7 @@ const FULL_COLUMNS: [&str; 17] = [
     "settled_at",
     "delivered_at",
     "uses",
+    "by_operator",
 ];
 
 /// A list as it grows. A table is held back to align its columns; JSON and CSV are written at once.
@@ -162,11 +165,21 @@ fn line(record: &Record, tokens: &Tokens) -> Row {
         plain(&record.payer),
         Cell::new(record.network.alias()),
         plain(&tokens.amount(&record.network, &record.asset, record.amount)).set_alignment(CellAlignment::Right),
-        blank(record.facilitator.as_deref()),
+        plain(&resolved_by(record)),
         blank(record.transaction.as_deref()),
         Cell::new(record.delivered_at.map(moment::short).unwrap_or_default()),
         blank(record.error.as_deref()),
     ])
+}
+
+/// The facilitator, and whether an operator decided in its place.
+fn resolved_by(record: &Record) -> String {
+    let facilitator = record.facilitator.as_deref().unwrap_or_default();
+    match (record.by_operator, facilitator) {
+        (false, name) => name.to_owned(),
+        (true, "") => "(operator)".to_owned(),
+        (true, name) => format!("{name} (operator)"),
+    }
 }
 
 /// Writes sums; a table of them in whole tokens, JSON and CSV in atomic units.
@@ -274,6 +287,7 @@ mod tests {
             settled_at: Some(1_795_176_001_000),
             delivered_at: None,
             uses: 3,
+            by_operator: false,
         }
     }
 
@@ -319,6 +333,7 @@ mod tests {
             "amount": "10000", "way": "usdc", "facilitator": "main", "transaction": "0xaa", "error": null,
             "reserved_at": "2026-11-20T12:00:00.123Z", "updated_at": "2026-11-20T12:00:01.000Z",
             "settled_at": "2026-11-20T12:00:01.000Z", "delivered_at": null, "uses": 3,
+            "by_operator": false,
         }]);
         assert_eq!(json, expected);
     }

@@ -33,7 +33,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode, Trouble
     let config = config::load(&args.file)?.config;
     let runtime = server::runtime(Some(1)).map_err(Trouble::Output)?;
     runtime.block_on(async {
-        let ledger = ledger::open_beside(&config.ledger).await?;
+        let ledger = ledger::open_beside(&config.ledger.url).await?;
         let record = find(&*ledger, &args.id).await?;
         if record.state != State::Unknown {
             return told(&record, None, out);

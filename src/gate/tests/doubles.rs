@@ -59,6 +59,7 @@ pub enum Step {
     Hold,
     Claim,
     Postpone,
+    Ruled,
 }
 
 impl Step {
@@ -69,6 +70,7 @@ impl Step {
             Transition::Unknown { .. } => Step::Unknown,
             Transition::Failed { .. } => Step::Failed,
             Transition::Delivered => Step::Delivered,
+            Transition::Ruled(_) => Step::Ruled,
         }
     }
 }
@@ -236,6 +238,10 @@ impl Ledger for TestLedger {
 
     async fn postpone(&self, id: &PaymentId, worker: &str, postponement: Postponement) -> Result<(), LedgerError> {
         self.step(Step::Postpone, self.inner.postpone(id, worker, postponement)).await
+    }
+
+    async fn prune(&self, until: UnixMillis, limit: u32) -> Result<u64, LedgerError> {
+        self.inner.prune(until, limit).await
     }
 
     async fn check(&self) -> Result<(), LedgerError> {

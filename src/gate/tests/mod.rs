@@ -17,6 +17,7 @@ mod races;
 mod redelivery;
 mod refusals;
 mod resolution;
+mod retention;
 mod tickets;
 mod windows;
 

@@ -82,8 +82,8 @@ pub(super) async fn postpone(
 fn unresolved(pool: &Pool, row: &Row) -> Result<Unresolved, LedgerError> {
     Ok(Unresolved {
         record: read::record(pool, row)?,
-        settle_request: pool.get::<&str>(row, 19)?.into(),
-        valid_before: pool.get::<Option<i64>>(row, 20)?.and_then(|at| u64::try_from(at).ok()),
-        tries: u32::try_from(pool.get::<i64>(row, 21)?).unwrap_or(u32::MAX),
+        settle_request: pool.get::<&str>(row, 20)?.into(),
+        valid_before: pool.get::<Option<i64>>(row, 21)?.and_then(|at| u64::try_from(at).ok()),
+        tries: u32::try_from(pool.get::<i64>(row, 22)?).unwrap_or(u32::MAX),
     })
 }

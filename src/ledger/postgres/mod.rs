@@ -7,6 +7,7 @@
 mod claims;
 mod node;
 mod pool;
+mod prune;
 mod read;
 mod schema;
 mod tls;
@@ -123,6 +124,10 @@ impl Ledger for PostgresLedger {
 
     async fn postpone(&self, id: &PaymentId, worker: &str, postponement: Postponement) -> Result<(), LedgerError> {
         claims::postpone(&self.pool, id, worker, &postponement).await
+    }
+
+    async fn prune(&self, until: UnixMillis, limit: u32) -> Result<u64, LedgerError> {
+        prune::prune(&self.pool, until, limit).await
     }
 
     async fn check(&self) -> Result<(), LedgerError> {

@@ -14,13 +14,13 @@ use crate::x402::{Network, PaymentId};
 
 pub(super) const COLUMNS: &str =
     "id, digest, state, route, host, payer, network, asset, amount::text, way, facilitator, transaction,
-    error, reserved_at, updated_at, settled_at, delivered_at, uses, holder";
+    error, reserved_at, updated_at, settled_at, delivered_at, uses, by_operator, holder";
 
 /// A payment and the node that works on it.
 pub(super) async fn find(pool: &Pool, id: &PaymentId) -> Result<Option<(Record, Option<i64>)>, LedgerError> {
     let sql = format!("SELECT {COLUMNS} FROM farebox_payment WHERE id = $1");
     let rows = pool.rows(&sql, &[&id.as_str()]).await?;
-    rows.first().map(|row| Ok((record(pool, row)?, pool.get(row, 18)?))).transpose()
+    rows.first().map(|row| Ok((record(pool, row)?, pool.get(row, 19)?))).transpose()
 }
 
 /// Hands over one payment after the other, newest first, until there are no more or none is wanted.
@@ -148,6 +148,7 @@ pub(super) fn record(pool: &Pool, row: &Row) -> Result<Record, LedgerError> {
         settled_at: pool.get(row, 15)?,
         delivered_at: pool.get(row, 16)?,
         uses: u32::try_from(pool.get::<i64>(row, 17)?).unwrap_or(u32::MAX),
+        by_operator: pool.get(row, 18)?,
     })
 }
 

@@ -6,7 +6,7 @@ use super::pool::Pool;
 use crate::ledger::LedgerError;
 
 /// What makes version N of the tables out of version N - 1.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// `FAREBOX` in ASCII: one gateway at a time changes the tables, the others wait for it.
 const LOCK: i64 = 0x46_4152_4542_4f58;

@@ -66,6 +66,50 @@ async fn gateways_that_start_together_make_one_ledger() {
     }
 }
 
+#[tokio::test]
+async fn tables_of_version_1_are_brought_up_to_date_and_their_old_payments_are_pruned() {
+    let text = Postgres::shared().database().await;
+    let shell = Postgres::shared().connect(&text).await;
+    shell.batch_execute(include_str!("schema_1.sql")).await.unwrap();
+    shell
+        .batch_execute(
+            "CREATE TABLE farebox_schema (version integer PRIMARY KEY); INSERT INTO farebox_schema VALUES (1)",
+        )
+        .await
+        .unwrap();
+    for (n, state, settled_at) in [(1, "settled", "2"), (2, "unknown", "NULL"), (3, "failed", "NULL")] {
+        let row = format!(
+            "INSERT INTO farebox_payment (id, digest, state, route, host, payer, network, asset, amount, way,
+                                          valid_before, reserved_at, updated_at, settled_at)
+             VALUES ('{}', decode(repeat('00', 32), 'hex'), '{state}', 'r', 'h', '', 'eip155:84532', '0x1', 5, 'usdc',
+                     3, 1, 2, {settled_at})",
+            id(n)
+        );
+        shell.batch_execute(&row).await.unwrap();
+    }
+    let ledger = another(&text).await;
+    assert!(!ledger.find(&id(1)).await.unwrap().unwrap().by_operator);
+    assert_eq!(ledger.prune(2999, 9).await.unwrap(), 1);
+    assert_eq!(ledger.prune(3000, 9).await.unwrap(), 1);
+    assert_eq!(ledger.counts().await.unwrap(), Counts { unknown: 1, oldest_unsettled: Some(2), ..Counts::default() });
+}
+
+/// Another gateway is at a row at this moment: it is neither waited for nor taken.
+#[tokio::test]
+async fn a_payment_that_somebody_changes_is_not_waited_for_by_who_prunes() {
+    let (ledger, text) = open().await;
+    for n in 1..=3 {
+        bring(&ledger, n, State::Failed).await;
+    }
+    let mut shell = Postgres::shared().connect(&text).await;
+    let transaction = shell.transaction().await.unwrap();
+    transaction.query("SELECT FROM farebox_payment WHERE id = $1 FOR UPDATE", &[&id(1).as_str()]).await.unwrap();
+    assert_eq!(ledger.prune(1000, 2).await.unwrap(), 2);
+    assert_eq!(ledger.prune(1000, 2).await.unwrap(), 0);
+    transaction.rollback().await.unwrap();
+    assert_eq!(ledger.prune(1000, 2).await.unwrap(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_gateways_one_gets_a_payment_and_its_uses_are_counted_exactly() {
     let (one, text) = open().await;
@@ -332,6 +376,7 @@ async fn no_frequent_question_reads_every_payment() {
         (format!("SELECT * FROM farebox_payment WHERE state = 'failed' {newest}"), "payment_failed"),
         ("SELECT * FROM farebox_payment WHERE id = 'x'".to_owned(), "payment_id_key"),
         (read::COUNTS.to_owned(), "payment_undelivered"),
+        (prune::PRUNE.replace("$1", "now()").replace("$2", "1").replace("$3", "1"), "payment_rested"),
     ] {
         let plan = plan(&sql).await;
         assert!(plan.contains(index), "{index}: {plan}");

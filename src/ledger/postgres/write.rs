@@ -7,8 +7,8 @@ use super::node::Node;
 use super::pool::Pool;
 use super::read::{self, storable};
 use crate::ledger::{
-    ABANDONED, CUT_OFF, Held, LedgerError, NewPayment, Opening, RELEASED, Recovered, Reservation, State, StoredKey,
-    Transition, UNWRITTEN, UnixMillis,
+    ABANDONED, CUT_OFF, Held, LedgerError, NewPayment, Opening, RELEASED, RULED_FAILED, Recovered, Reservation, Ruling,
+    State, StoredKey, Transition, UNWRITTEN, UnixMillis,
 };
 use crate::x402::PaymentId;
 
@@ -28,7 +28,7 @@ WITH done AS (
         way = excluded.way, valid_before = excluded.valid_before, reserved_at = excluded.reserved_at,
         updated_at = excluded.updated_at, holder = excluded.holder, settle_request = excluded.settle_request,
         facilitator = NULL, transaction = NULL, error = NULL, settled_at = NULL, delivered_at = NULL, uses = 0,
-        tries = 0, next_try_at = NULL, claimed_by = NULL, claimed_until = NULL
+        tries = 0, next_try_at = NULL, claimed_by = NULL, claimed_until = NULL, by_operator = false
     WHERE payment.state = 'failed'
     RETURNING 1)
 SELECT EXISTS (SELECT FROM done), clock_timestamp() < $1";
@@ -116,6 +116,21 @@ WITH done AS (
     WHERE id = $2 AND state = 'settled' AND clock_timestamp() < $1 RETURNING 1)
 SELECT EXISTS (SELECT FROM done), clock_timestamp() < $1";
 
+const RULED_AS_SETTLED: &str = "
+WITH done AS (
+    UPDATE farebox_payment SET
+        state = 'settled', updated_at = $3, settled_at = $3, transaction = $4, error = NULL, settle_request = NULL,
+        holder = NULL, by_operator = true
+    WHERE id = $2 AND state = 'unknown' AND clock_timestamp() < $1 RETURNING 1)
+SELECT EXISTS (SELECT FROM done), clock_timestamp() < $1";
+
+const RULED_AS_FAILED: &str = "
+WITH done AS (
+    UPDATE farebox_payment SET
+        state = 'failed', updated_at = $3, error = $4, settle_request = NULL, holder = NULL, by_operator = true
+    WHERE id = $2 AND state = 'unknown' AND clock_timestamp() < $1 RETURNING 1)
+SELECT EXISTS (SELECT FROM done), clock_timestamp() < $1";
+
 pub(super) async fn advance(
     pool: &Pool,
     node: Node,
@@ -138,6 +153,10 @@ pub(super) async fn advance(
         }
         Transition::Failed { error } => pool.write(FAILED, &[&until, &key, &now, &storable(error), &node.id]).await?,
         Transition::Delivered => pool.write(DELIVERED, &[&until, &key, &now]).await?,
+        Transition::Ruled(Ruling::Settled { transaction }) => {
+            pool.write(RULED_AS_SETTLED, &[&until, &key, &now, &storable(transaction)]).await?
+        }
+        Transition::Ruled(Ruling::Failed) => pool.write(RULED_AS_FAILED, &[&until, &key, &now, &RULED_FAILED]).await?,
     };
     if done { Ok(()) } else { Err(transition.conflict(id)) }
 }

@@ -5,6 +5,7 @@
 //! survives the process and the power. A second gateway on the file is refused; `farebox ledger` reads beside it.
 
 mod claims;
+mod prune;
 mod read;
 mod reader;
 mod store;
@@ -146,6 +147,10 @@ impl Ledger for SqliteLedger {
     async fn postpone(&self, id: &PaymentId, worker: &str, postponement: Postponement) -> Result<(), LedgerError> {
         let (id, worker) = (id.clone(), worker.to_owned());
         self.writer.write(move |connection| claims::postpone(connection, &id, &worker, &postponement)).await
+    }
+
+    async fn prune(&self, until: UnixMillis, limit: u32) -> Result<u64, LedgerError> {
+        self.writer.write(move |connection| prune::prune(connection, until, limit)).await
     }
 
     async fn check(&self) -> Result<(), LedgerError> {

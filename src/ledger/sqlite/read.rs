@@ -12,7 +12,7 @@ use crate::ledger::{Counts, Filter, GroupBy, Record, State, Total};
 use crate::x402::{Network, PaymentId};
 
 const COLUMNS: &str = r#"id, digest, state, route, host, payer, network, asset, amount, way, facilitator,
-    "transaction", error, reserved_at, updated_at, settled_at, delivered_at, uses"#;
+    "transaction", error, reserved_at, updated_at, settled_at, delivered_at, uses, by_operator"#;
 
 pub(super) fn find(connection: &Connection, id: &PaymentId) -> rusqlite::Result<Option<Record>> {
     connection
@@ -159,6 +159,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         settled_at: row.get(15)?,
         delivered_at: row.get(16)?,
         uses: row.get(17)?,
+        by_operator: row.get(18)?,
     })
 }
 

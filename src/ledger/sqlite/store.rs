@@ -14,7 +14,7 @@ use crate::ledger::LedgerError;
 const APPLICATION_ID: i32 = 0x4641_5245;
 
 /// What makes version N of the file out of version N - 1 (`PRAGMA user_version`).
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// For which a write waits when another process (a backup, a shell) holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

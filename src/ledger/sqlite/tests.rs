@@ -413,6 +413,32 @@ async fn a_file_of_version_1_is_brought_up_to_date_with_what_it_holds() {
 }
 
 #[tokio::test]
+async fn a_file_of_version_2_is_brought_up_to_date_and_its_old_payments_are_pruned() {
+    let folder = folder();
+    let old = shell(&folder);
+    for step in [include_str!("schema_1.sql"), include_str!("schema_2.sql")] {
+        old.execute_batch(step).unwrap();
+    }
+    old.pragma_update(None, "application_id", 0x4641_5245).unwrap();
+    old.pragma_update(None, "user_version", 2).unwrap();
+    for (n, state, settled_at) in [(1, "settled", "2"), (2, "unknown", "NULL"), (3, "failed", "NULL")] {
+        old.execute_batch(&format!(
+            "INSERT INTO payment (id, digest, state, route, host, payer, network, asset, amount, way, valid_before,
+                                  reserved_at, updated_at, settled_at)
+             VALUES ('{}', zeroblob(32), '{state}', 'r', 'h', '', 'eip155:84532', '0x1', '5', 'usdc', 3, 1, 2, {settled_at})",
+            id(n)
+        ))
+        .unwrap();
+    }
+    drop(old);
+    let ledger = open(&folder);
+    assert!(!ledger.find(&id(1)).await.unwrap().unwrap().by_operator);
+    assert_eq!(ledger.prune(2999, 9).await.unwrap(), 1);
+    assert_eq!(ledger.prune(3000, 9).await.unwrap(), 1);
+    assert_eq!(ledger.counts().await.unwrap(), Counts { unknown: 1, oldest_unsettled: Some(2), ..Counts::default() });
+}
+
+#[tokio::test]
 async fn damage_inside_the_file_is_an_error_and_no_panic() {
     let folder = folder();
     let path = folder.path().join("ledger.db");
@@ -499,6 +525,7 @@ async fn no_frequent_question_reads_every_payment() {
         (of(state(State::Failed)), "payment_failed"),
         (plan("UPDATE payment SET updated_at = 1 WHERE state = 'reserved'", vec![]), "payment_open"),
         (plan(claims::DUE, vec![1.into(), 1.into()]), "payment_due"),
+        (plan(prune::PRUNE, vec![1.into(), 1.into()]), "SEARCH payment USING INDEX payment_rested"),
         (plan("SELECT * FROM payment WHERE id = ?1", vec!["x".to_owned().into()]), "sqlite_autoindex_payment_1"),
     ];
     for (plan, index) in cases {

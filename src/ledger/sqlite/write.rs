@@ -4,8 +4,8 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::{Outcome, read};
 use crate::ledger::{
-    CUT_OFF, Held, LedgerError, NewPayment, Opening, RELEASED, Recovered, Reservation, StoredKey, Transition,
-    UnixMillis,
+    CUT_OFF, Held, LedgerError, NewPayment, Opening, RELEASED, RULED_FAILED, Recovered, Reservation, Ruling, StoredKey,
+    Transition, UnixMillis,
 };
 use crate::x402::PaymentId;
 
@@ -20,7 +20,7 @@ ON CONFLICT (id) DO UPDATE SET
     way = excluded.way, valid_before = excluded.valid_before,
     reserved_at = excluded.reserved_at, updated_at = excluded.updated_at,
     facilitator = NULL, "transaction" = NULL, error = NULL, settled_at = NULL, delivered_at = NULL, uses = 0,
-    tries = 0, next_try_at = NULL, claimed_by = NULL, claimed_until = NULL
+    tries = 0, next_try_at = NULL, claimed_by = NULL, claimed_until = NULL, by_operator = 0
 WHERE payment.state = 'failed'
 RETURNING seq"#;
 
@@ -79,6 +79,13 @@ WHERE id = ?1 AND state IN ('reserved', 'settling', 'unknown')";
 const DELIVERED: &str =
     "UPDATE payment SET delivered_at = coalesce(delivered_at, ?2) WHERE id = ?1 AND state = 'settled'";
 
+const RULED_AS_SETTLED: &str = r#"
+UPDATE payment SET
+    state = 'settled', updated_at = ?2, settled_at = ?2, "transaction" = ?3, error = NULL, by_operator = 1
+WHERE id = ?1 AND state = 'unknown'"#;
+
+const RULED_AS_FAILED: &str = "UPDATE payment SET state = 'failed', updated_at = ?2, error = ?3, by_operator = 1 WHERE id = ?1 AND state = 'unknown'";
+
 pub(super) fn advance(
     connection: &Connection,
     id: &PaymentId,
@@ -96,6 +103,12 @@ pub(super) fn advance(
             .execute(params![key, now, &**facilitator, transaction.as_deref(), &**error])?,
         Transition::Failed { error } => connection.prepare_cached(FAILED)?.execute(params![key, now, &**error])?,
         Transition::Delivered => connection.prepare_cached(DELIVERED)?.execute(params![key, now])?,
+        Transition::Ruled(Ruling::Settled { transaction }) => {
+            connection.prepare_cached(RULED_AS_SETTLED)?.execute(params![key, now, &**transaction])?
+        }
+        Transition::Ruled(Ruling::Failed) => {
+            connection.prepare_cached(RULED_AS_FAILED)?.execute(params![key, now, RULED_FAILED])?
+        }
     };
     Ok(if changed == 1 { Ok(()) } else { Err(transition.conflict(id)) })
 }

@@ -17,6 +17,7 @@ pub struct Setup {
     upstream: String,
     routes: Vec<(String, String)>,
     ledger: String,
+    ledger_keys: String,
 }
 
 impl Setup {
@@ -36,6 +37,7 @@ impl Setup {
             upstream: format!("[upstreams.api]\nservers = [\"{upstream}\"]\n"),
             routes: Vec::new(),
             ledger: "sqlite:farebox.db".into(),
+            ledger_keys: String::new(),
         }
     }
 
@@ -85,14 +87,20 @@ impl Setup {
         self
     }
 
+    /// Adds keys to `[ledger]`.
+    pub fn ledger_keys(mut self, keys: &str) -> Setup {
+        self.ledger_keys.push_str(&format!("{keys}\n"));
+        self
+    }
+
     /// The file's text for a gateway on these ports.
     pub fn render(&self, port: u16, admin_port: u16) -> String {
-        let Setup { server, head, facilitators, pay, upstream, routes, ledger } = self;
+        let Setup { server, head, facilitators, pay, upstream, routes, ledger, ledger_keys } = self;
         let routes: String = routes.iter().map(|(_, text)| text.as_str()).collect();
         format!(
             "[server]\nlisten = [\"127.0.0.1:{port}\"]\nthreads = 2\n{server}\n\
              [admin]\nlisten = \"127.0.0.1:{admin_port}\"\n\n\
-             [ledger]\nurl = \"{ledger}\"\n\n{head}\n{facilitators}\n{pay}\n{upstream}\n{routes}"
+             [ledger]\nurl = \"{ledger}\"\n{ledger_keys}\n{head}\n{facilitators}\n{pay}\n{upstream}\n{routes}"
         )
     }
 }
