@@ -4,6 +4,7 @@
 mod moment;
 mod render;
 mod resolve;
+mod rule;
 mod tokens;
 
 use std::io::{self, BufWriter, Write};
@@ -35,7 +36,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Ask now what became of an unknown payment: exit 0 when it is known, 1 when it is not.
+    /// Find out, or decide, what became of an unknown payment: exit 0 when it is known, 1 when it is not.
     Resolve(resolve::Args),
     /// Write every payment, one a line, newest first, amounts in atomic units.
     Export(ExportArgs),

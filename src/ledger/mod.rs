@@ -156,6 +156,15 @@ pub async fn open_beside(url: &LedgerUrl) -> Result<Arc<dyn Ledger>, LedgerError
     }
 }
 
+/// Opens a ledger for an operator's command that takes over what an ended gateway has left. `None` where a gateway runs on
+/// it that shares it with nobody; in a shared one each payment says itself whose it is.
+pub async fn open_if_free(url: &LedgerUrl) -> Result<Option<Arc<dyn Ledger>>, LedgerError> {
+    match url {
+        LedgerUrl::Sqlite(path) => Ok(sqlite::SqliteLedger::open_if_free(path)?.map(|ledger| Arc::new(ledger) as _)),
+        LedgerUrl::Postgres(_) | LedgerUrl::Memory => open_beside(url).await.map(Some),
+    }
+}
+
 /// The durable state of every payment.
 ///
 /// A write whose caller stops waiting for it may be carried out all the same: who must know what became of it (a

@@ -23,6 +23,7 @@ mod refusals;
 mod reload;
 mod resolution;
 mod retention;
+mod ruling;
 mod sandbox;
 mod settlement;
 mod shared_ledger;

@@ -1,11 +1,11 @@
-//! `farebox ledger resolve ID`: asks those who can know what became of a payment, now.
+//! `farebox ledger resolve ID`: asks those who can know what became of a payment, now; with `--as`, see [`rule`].
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::Trouble;
+use super::{Trouble, rule};
 use crate::cli::EXIT_NO;
 use crate::config;
 use crate::facilitator::{Facilitators, NoObserver};
@@ -20,21 +20,30 @@ use crate::x402::PaymentId;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The payment's id; of an unknown one its first digits are enough.
-    id: String,
+    pub(super) id: String,
     /// The config file that names the ledger, the nodes and the facilitators.
     #[arg(default_value = "gateway.toml")]
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// Where a node says that it was not used so far and still may be: have it settled.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "word")]
     settle: bool,
+    /// Ask nobody: write down what became of it, where you know and nobody else can.
+    #[arg(long = "as", value_name = "OUTCOME")]
+    word: Option<rule::Word>,
+    /// The transaction that moved the money.
+    #[arg(long, value_name = "HASH", requires = "word", required_if_eq("word", "settled"))]
+    transaction: Option<String>,
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode, Trouble> {
+    if let Some(word) = args.word {
+        return rule::run(args, word, args.transaction.as_deref(), out);
+    }
     let config = config::load(&args.file)?.config;
     let runtime = server::runtime(Some(1)).map_err(Trouble::Output)?;
     runtime.block_on(async {
         let ledger = ledger::open_beside(&config.ledger.url).await?;
-        let record = find(&*ledger, &args.id).await?;
+        let record = find(&*ledger, &args.id, &[State::Unknown]).await?;
         if record.state != State::Unknown {
             return told(&record, None, out);
         }
@@ -45,19 +54,22 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode, Trouble
         let resolver = Resolver::new(ledger.clone(), Metrics::new());
         let effort = if args.settle { Effort::Settle } else { Effort::Look };
         let resolution = resolver.resolve_now(&witnesses, &record.id, effort, unix_millis()).await?;
-        let record = find(&*ledger, record.id.as_str()).await?;
+        let record = find(&*ledger, record.id.as_str(), &[]).await?;
         ledger.close().await?;
         told(&record, resolution.as_ref(), out)
     })
 }
 
-/// The payment of that id, or the only unknown one whose id begins like this.
-async fn find(ledger: &dyn Ledger, text: &str) -> Result<Record, Trouble> {
+/// The payment of that id, or the only one in these states whose id begins like this.
+pub(super) async fn find(ledger: &dyn Ledger, text: &str, states: &[State]) -> Result<Record, Trouble> {
     if let Some(id) = PaymentId::parse(text) {
         return ledger.find(&id).await?.ok_or_else(|| Trouble::Usage(format!("there is no payment {text}")));
     }
-    let unknown = ledger.list(&Filter { state: Some(State::Unknown), ..Filter::default() }).await?;
-    let mut alike = unknown.into_iter().filter(|record| record.id.as_str().starts_with(text));
+    let mut open = Vec::new();
+    for state in states {
+        open.extend(ledger.list(&Filter { state: Some(*state), ..Filter::default() }).await?);
+    }
+    let mut alike = open.into_iter().filter(|record| record.id.as_str().starts_with(text));
     match (alike.next(), alike.next()) {
         (Some(record), None) => Ok(record),
         (None, _) => Err(Trouble::Usage(format!("no unknown payment's id begins with {text:?}"))),

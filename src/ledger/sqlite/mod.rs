@@ -67,6 +67,14 @@ impl SqliteLedger {
         SqliteLedger::start(store, None)
     }
 
+    /// Opens a file as a gateway does; `None` where one is running on it.
+    pub fn open_if_free(path: &Path) -> Result<Option<SqliteLedger>, LedgerError> {
+        let mut store = Store::at(path, Options::default())?;
+        let Some(lock) = store.lock_if_free()? else { return Ok(None) };
+        store.create(&lock)?;
+        SqliteLedger::start(store, Some(lock)).map(Some)
+    }
+
     fn start(store: Store, lock: Option<Lock>) -> Result<SqliteLedger, LedgerError> {
         let connection = store.open_writer()?;
         Ok(SqliteLedger {

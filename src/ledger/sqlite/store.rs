@@ -81,6 +81,14 @@ impl Store {
     /// Takes the file for this process. SQLite's own locks would let two gateways in, and the second one's
     /// start would release what the first one is serving.
     pub(super) fn lock(&self) -> Result<Lock, LedgerError> {
+        self.lock_if_free()?.ok_or_else(|| {
+            let text = "another gateway is running on it: stop that one, or give this one a ledger of its own";
+            unavailable(&self.path, text)
+        })
+    }
+
+    /// The same; `None` where another process has it.
+    pub(super) fn lock_if_free(&self) -> Result<Option<Lock>, LedgerError> {
         let mut path = self.path.clone().into_os_string();
         path.push(".lock");
         let path = PathBuf::from(path);
@@ -90,11 +98,8 @@ impl Store {
                 unavailable(&self.path, &format!("{lock} cannot be made ({error}): the folder has to be writable"))
             })?;
         match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(unavailable(
-                &self.path,
-                "another gateway is running on it: stop that one, or give this one a ledger of its own",
-            )),
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => {
                 Err(unavailable(&self.path, &format!("{} cannot be locked: {error}", path.display())))
             }
