@@ -87,6 +87,7 @@ fn config(unmatched: Unmatched) -> Config {
             threads: None,
             drain_timeout: Duration::from_secs(30),
             payment_header_bytes: 16 * 1024,
+            receipts_in_memory: 100_000,
         },
         admin: Admin { listen: None },
         log: Log { format: LogFormat::Text, level: "info".into(), access: true },

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, UnitWeighter};
 use subtle::ConstantTimeEq as _;
 
 use crate::ledger::{Record, State, UnixMillis};
 use crate::money::Amount;
+use crate::telemetry::Metrics;
 use crate::x402::{Network, PaymentId};
 
 /// A settled payment and the window it opens.
@@ -74,15 +76,36 @@ impl Receipt {
 }
 
 /// The settled payments that are remembered, by payment id.
-#[derive(Debug)]
 pub struct Receipts {
-    cache: Cache<PaymentId, Arc<Receipt>>,
+    cache: Cache<PaymentId, Arc<Receipt>, UnitWeighter, DefaultHashBuilder, Forgetting>,
+}
+
+/// Counts the receipts that give way to others.
+#[derive(Clone)]
+struct Forgetting {
+    metrics: Arc<Metrics>,
+}
+
+impl Lifecycle<PaymentId, Arc<Receipt>> for Forgetting {
+    type RequestState = ();
+
+    fn on_evict(&self, _state: &mut (), _id: PaymentId, _receipt: Arc<Receipt>) {
+        self.metrics.receipt_forgotten();
+    }
 }
 
 impl Receipts {
-    /// Remembers at most so many.
-    pub fn new(capacity: usize) -> Receipts {
-        Receipts { cache: Cache::new(capacity) }
+    /// Remembers that many. They lie in parts that are locked one by one, and each part holds the same number: the
+    /// bound is rounded up to a multiple of the parts, of which there is only one where it is small.
+    pub fn new(capacity: usize, metrics: Arc<Metrics>) -> Receipts {
+        let weights = u64::try_from(capacity).unwrap_or(u64::MAX);
+        let cache = Cache::with(capacity, weights, UnitWeighter, DefaultHashBuilder::default(), Forgetting { metrics });
+        Receipts { cache }
+    }
+
+    /// From now on remembers that many, rounded up as the parts were made; forgets at once what is too many.
+    pub fn resize(&self, capacity: usize) {
+        self.cache.set_capacity(u64::try_from(capacity).unwrap_or(u64::MAX));
     }
 
     /// Remembers a receipt; may forget another one for it.
@@ -164,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_receipt_opens_its_own_window_only() {
-        let receipts = Receipts::new(10);
+        let receipts = Receipts::new(10, Metrics::new());
         assert!(receipts.is_empty());
         receipts.insert(id(1), receipt());
         let hit = receipts.lookup(&id(1), &DIGEST, "premium", "api.example.com", SETTLED_AT);
@@ -185,12 +208,44 @@ mod tests {
     }
 
     #[test]
-    fn it_never_holds_more_than_it_may() {
-        let receipts = Receipts::new(100);
-        for number in 0..1_000 {
-            receipts.insert(id(number), receipt());
-            assert!(receipts.len() <= 100);
+    fn it_holds_what_it_may_and_counts_what_gives_way() {
+        // Up to 62 lie in one part, where the bound is exact.
+        for bound in [1, 2, 62] {
+            let metrics = Metrics::new();
+            let receipts = Receipts::new(bound, metrics.clone());
+            for number in 0..10 * bound {
+                let shown = metrics.render();
+                let forgotten = number.saturating_sub(bound);
+                assert!(
+                    shown.contains(&format!("\nfarebox_receipts_forgotten_total {forgotten}\n")),
+                    "{bound}: {shown}"
+                );
+                assert_eq!(receipts.len(), number.min(bound), "{bound}");
+                receipts.insert(id(number), receipt());
+            }
         }
-        assert!(!receipts.is_empty());
+    }
+
+    #[test]
+    fn a_smaller_bound_forgets_at_once_and_a_larger_one_makes_room() {
+        let metrics = Metrics::new();
+        let receipts = Receipts::new(62, metrics.clone());
+        let fill = |from| (from..from + 62).for_each(|number| receipts.insert(id(number), receipt()));
+        fill(0);
+        receipts.resize(5);
+        assert_eq!(receipts.len(), 5);
+        assert!(metrics.render().contains("\nfarebox_receipts_forgotten_total 57\n"));
+        receipts.resize(62);
+        fill(100);
+        assert_eq!(receipts.len(), 62);
+    }
+
+    #[test]
+    fn a_large_bound_is_kept_to_but_for_its_parts() {
+        let receipts = Receipts::new(10_000, Metrics::new());
+        for number in 0..20_000 {
+            receipts.insert(id(number), receipt());
+        }
+        assert!((9_000..10_100).contains(&receipts.len()), "{}", receipts.len());
     }
 }

@@ -30,6 +30,8 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// Bytes of a payment header's value that are read; a longer one is refused.
     pub payment_header_bytes: usize,
+    /// Settled payments with a window that are known without asking the ledger.
+    pub receipts_in_memory: usize,
 }
 
 /// What is done with a request that no route matches.
@@ -62,6 +64,7 @@ pub(super) const SERVER: Keys = Keys {
         "threads",
         "drain_timeout",
         "payment_header_bytes",
+        "receipts_in_memory",
     ],
 };
 pub(super) const ADMIN: Keys = Keys { section: "[admin]", names: &["listen"] };
@@ -74,6 +77,9 @@ const PAYMENT_HEADER_BYTES_DEFAULT: usize = 16 * 1024;
 /// A signed payment is about 1 KiB; a smart account's is several.
 const PAYMENT_HEADER_BYTES: std::ops::RangeInclusive<u64> = 1024..=256 * 1024;
 const THREADS: std::ops::RangeInclusive<u64> = 1..=1024;
+const RECEIPTS_DEFAULT: usize = 100_000;
+/// From the least that makes sense in a test to what a large machine's memory holds.
+const RECEIPTS: std::ops::RangeInclusive<u64> = 1..=100_000_000;
 
 const LISTEN_HELP: &str = "write `listen = [\"0.0.0.0:8080\"]` for all interfaces, `[\"127.0.0.1:8080\"]` for this \
                            machine only";
@@ -105,6 +111,10 @@ pub(super) fn read<'a>(reader: &mut Reader<'_>, root: &Section<'a>) -> Listeners
             .whole(reader, "payment_header_bytes", PAYMENT_HEADER_BYTES)
             .and_then(|at| usize::try_from(at.value).ok())
             .unwrap_or(PAYMENT_HEADER_BYTES_DEFAULT),
+        receipts_in_memory: section
+            .whole(reader, "receipts_in_memory", RECEIPTS)
+            .and_then(|at| usize::try_from(at.value).ok())
+            .unwrap_or(RECEIPTS_DEFAULT),
     };
     let public_url_at = public_url.map(|text| At { value: (), span: text.span });
     let admin = read_admin(reader, root, &listen);

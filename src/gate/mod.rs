@@ -137,13 +137,18 @@ pub fn unix_millis() -> UnixMillis {
 }
 
 impl Gate {
-    /// A gate over this ledger.
-    pub fn new(ledger: Arc<dyn Ledger>, metrics: Arc<Metrics>) -> Gate {
-        Gate::with_patience(ledger, metrics, Patience::NORMAL)
+    /// A gate over this ledger, which remembers that many settled payments without it.
+    pub fn new(ledger: Arc<dyn Ledger>, metrics: Arc<Metrics>, receipts_in_memory: usize) -> Gate {
+        Gate::with_patience(ledger, metrics, receipts_in_memory, Patience::NORMAL)
     }
 
-    fn with_patience(ledger: Arc<dyn Ledger>, metrics: Arc<Metrics>, patience: Patience) -> Gate {
-        Gate { shared: Arc::new(Shared::new(ledger, metrics, patience)) }
+    fn with_patience(
+        ledger: Arc<dyn Ledger>,
+        metrics: Arc<Metrics>,
+        receipts_in_memory: usize,
+        patience: Patience,
+    ) -> Gate {
+        Gate { shared: Arc::new(Shared::new(ledger, metrics, receipts_in_memory, patience)) }
     }
 
     /// What works through unknown payments while requests are judged; a [`drain`](Gate::drain) waits for its tries.

@@ -13,9 +13,6 @@ use crate::resolve::Resolver;
 use crate::telemetry::Metrics;
 use crate::x402::PaymentId;
 
-/// Receipts that are remembered without the ledger; a window whose receipt was forgotten is found there.
-const RECEIPTS_MAX: usize = 100_000;
-
 /// What outlives every generation and every request.
 pub struct Shared {
     /// Every payment's state.
@@ -56,11 +53,16 @@ impl Patience {
 }
 
 impl Shared {
-    pub(super) fn new(ledger: Arc<dyn Ledger>, metrics: Arc<Metrics>, patience: Patience) -> Shared {
+    pub(super) fn new(
+        ledger: Arc<dyn Ledger>,
+        metrics: Arc<Metrics>,
+        receipts_in_memory: usize,
+        patience: Patience,
+    ) -> Shared {
         Shared {
-            resolver: Arc::new(Resolver::new(ledger.clone(), metrics)),
+            resolver: Arc::new(Resolver::new(ledger.clone(), metrics.clone())),
             ledger,
-            receipts: Receipts::new(RECEIPTS_MAX),
+            receipts: Receipts::new(receipts_in_memory, metrics),
             tasks: TaskTracker::new(),
             holds: Holds::default(),
             patience,

@@ -85,10 +85,11 @@ impl House {
         let ledger = Arc::new(MeteredLedger::new(ledger, metrics.clone()));
         let stored_keys = ledger.pass_keys().await?;
         let started = Started::with(&config);
+        let receipts_in_memory = config.server.receipts_in_memory;
         let live = raise(config, &stored_keys, &metrics, None).await?;
         metrics.config_in_force(&live.generation.config.hash, unix_seconds());
         Ok(Arc::new(House {
-            gate: Gate::new(ledger, metrics.clone()),
+            gate: Gate::new(ledger, metrics.clone(), receipts_in_memory),
             metrics,
             live: ArcSwap::from_pointee(live),
             requests: TaskTracker::new(),
@@ -227,6 +228,7 @@ impl Operations for House {
     }
 
     async fn refresh_metrics(&self) {
+        self.metrics.receipts_in_memory(self.gate.shared().receipts.len());
         let counts = self.gate.shared().ledger.counts().await.ok();
         self.metrics.unsettled(counts.map(|counts| {
             let age = counts.oldest_unsettled.map_or(0, |since| unix_millis().saturating_sub(since));
@@ -261,6 +263,7 @@ impl Operations for House {
         };
         let config = live.generation.config.clone();
         self.live.store(Arc::new(live));
+        self.gate.shared().receipts.resize(config.server.receipts_in_memory);
         if let Some(logs) = &self.logs
             && let Err(error) = logs.set_filter(&config.log.level, config.log.access)
         {

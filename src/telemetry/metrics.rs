@@ -55,6 +55,8 @@ pub struct Metrics {
     undelivered: Gauge,
     pruned: IntCounter,
     resolutions: PerLabel<ResolvedBy, PerLabel<Resolution, IntCounter>>,
+    receipts_in_memory: IntGauge,
+    receipts_forgotten: IntCounter,
     reloads: PerLabel<Reload, IntCounter>,
     reload_successful: Gauge,
     reload_success_time: Gauge,
@@ -164,6 +166,15 @@ impl Metrics {
             "Tries to find out what became of an unknown payment, by who was asked and what came of it.",
         );
 
+        let receipts_in_memory = declare.int_gauge(
+            "farebox_receipts_in_memory",
+            "Settled payments with a window that are known without asking the ledger.",
+        );
+        let receipts_forgotten = declare.counter(
+            "farebox_receipts_forgotten_total",
+            "Receipts that gave way to others in memory; the ledger is asked where their payments come again.",
+        );
+
         let reloads =
             declare.counters("farebox_reloads_total", &["result"], "Reloads of the config file, by what came of them.");
         let reload_successful = declare
@@ -203,6 +214,8 @@ impl Metrics {
             resolutions: PerLabel::new(|by: ResolvedBy| {
                 PerLabel::new(|result: Resolution| resolutions.with_label_values(&[by.label(), result.label()]))
             }),
+            receipts_in_memory,
+            receipts_forgotten,
             reloads: PerLabel::new(|result: Reload| reloads.with_label_values(&[result.label()])),
             reload_successful,
             reload_success_time,
@@ -274,6 +287,16 @@ impl Metrics {
     /// Somebody was asked what became of an unknown payment.
     pub fn resolution(&self, by: ResolvedBy, result: Resolution) {
         self.resolutions.with(by, |results| results.with(result, IntCounter::inc));
+    }
+
+    /// How many receipts are in memory, before a scrape.
+    pub fn receipts_in_memory(&self, receipts: usize) {
+        self.receipts_in_memory.set(i64::try_from(receipts).unwrap_or(i64::MAX));
+    }
+
+    /// A receipt in memory gave way to another.
+    pub fn receipt_forgotten(&self) {
+        self.receipts_forgotten.inc();
     }
 
     /// The config with this hash came into force at a Unix time in seconds: at start, before any reload.

@@ -17,6 +17,7 @@ mod malformed;
 mod node;
 mod operations;
 mod paying;
+mod receipts;
 mod redelivery;
 mod reference;
 mod refusals;

@@ -25,6 +25,8 @@ use crate::x402::header::{decode_payment_required, decode_settlement};
 use crate::x402::{SettlementResponse, v2};
 
 pub const HOST: &str = "shop.test";
+/// More than any test pays for.
+const RECEIPTS: usize = 1_000;
 /// A wait that does not end within a test.
 const LONG: Duration = Duration::from_secs(600);
 
@@ -181,7 +183,7 @@ impl Stand {
             write_again: &[Duration::ZERO; 3],
         };
         Stand {
-            gate: Gate::with_patience(ledger.clone(), metrics.clone(), patience),
+            gate: Gate::with_patience(ledger.clone(), metrics.clone(), RECEIPTS, patience),
             ledger,
             facilitator: facilitator.unwrap(),
             generation: Arc::new(generation),
@@ -205,26 +207,38 @@ impl Stand {
     /// The same after a restart of the process: what was not in the ledger is gone.
     pub fn restarted(&self) -> Stand {
         let patience = self.gate.shared().patience;
-        Stand { gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), patience), ..self.clone() }
+        Stand {
+            gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), RECEIPTS, patience),
+            ..self.clone()
+        }
     }
 
     /// The same, but a retry does not wait until it is found out what became of its payment.
     pub fn without_waiting_for_resolutions(&self) -> Stand {
         let patience = Patience { resolution: Duration::ZERO, ..self.gate.shared().patience };
-        Stand { gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), patience), ..self.clone() }
+        Stand {
+            gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), RECEIPTS, patience),
+            ..self.clone()
+        }
     }
 
     /// The same with waits of no length for other requests.
     pub fn impatient_with_others(&self) -> Stand {
         let patience = Patience { outcome: Duration::ZERO, delivery: Duration::ZERO, ..self.gate.shared().patience };
-        Stand { gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), patience), ..self.clone() }
+        Stand {
+            gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), RECEIPTS, patience),
+            ..self.clone()
+        }
     }
 
     /// The same with waits of no length at all.
     pub fn impatient(&self) -> Stand {
         let (outcome, delivery, resolution) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         let patience = Patience { outcome, delivery, resolution, ..self.gate.shared().patience };
-        Stand { gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), patience), ..self.clone() }
+        Stand {
+            gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), RECEIPTS, patience),
+            ..self.clone()
+        }
     }
 
     /// The route's first offer.
