@@ -5,6 +5,8 @@
 //! process and leaves nothing behind.
 
 mod bare;
+#[path = "../common/mod.rs"]
+mod common;
 mod gateway;
 mod load;
 mod origin;

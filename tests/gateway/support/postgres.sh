@@ -1,8 +1,10 @@
 #!/bin/sh
-# A PostgreSQL server of a test's own: postgres.sh PORT. Says `ready` when it answers, then does as the lines of standard
-# input say; when they end, whatever became of the test, the server goes and takes its data along.
+# A PostgreSQL server of a test's own: postgres.sh PORT [FSYNC]. Says `ready` when it answers, then does as the lines of
+# standard input say; when they end, whatever became of the test, the server goes and takes its data along.
+# With FSYNC `on`, what it commits is on the disk: for benches.
 set -eu
 port=$1
+fsync=${2:-off}
 # Debian keeps it out of the PATH.
 for folder in /usr/lib/postgresql/*/bin; do
     PATH="$PATH:$folder"
@@ -22,7 +24,7 @@ cd "$folder"
 
 start() {
     $as postgres -D data -c listen_addresses=127.0.0.1 -c port="$port" -c unix_socket_directories="$folder" \
-        -c fsync=off -c shared_buffers=16MB \
+        -c fsync="$fsync" -c shared_buffers=16MB \
         -c ssl=on -c ssl_cert_file="$folder/server.crt" -c ssl_key_file="$folder/server.key" >>log 2>&1 </dev/null &
     postmaster=$!
     until pg_isready -q -h 127.0.0.1 -p "$port"; do

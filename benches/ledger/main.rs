@@ -1,0 +1,119 @@
+//! What writing every payment down costs: payments per second through each ledger, and what a receipt weighs in memory.
+//!
+//! `cargo bench --bench ledger` starts a PostgreSQL server of its own, opens every ledger in a folder of its own and
+//! takes payments through them in turn; see docs/performance.md for what the rows mean, and `-- --help` for what can be
+//! changed. Whatever it starts ends with this process and leaves nothing behind.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod disk;
+mod payments;
+mod postgres;
+mod receipts;
+mod report;
+mod rows;
+
+use std::error::Error;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+// As in the shipped binary: what a receipt weighs depends on it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Anything that ends a run.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Measures the ledgers and the receipts in memory.
+#[derive(Parser)]
+struct Args {
+    /// How often each row is measured; rows take turns.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each measurement lasts.
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Payments under way at once, in the rows that have several.
+    #[arg(long, default_value_t = 64)]
+    in_flight: usize,
+    /// Measures only rows with this in their name, and the disk.
+    #[arg(long, value_name = "TEXT")]
+    row: Option<String>,
+    /// How many receipts are put into memory, one number after the other.
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', num_args = 0.., default_value = "100000,1000000,10000000")]
+    receipts: Vec<usize>,
+    /// Where the files are: the disk that is measured.
+    #[arg(long, value_name = "FOLDER", default_value = env!("CARGO_TARGET_TMPDIR"))]
+    folder: PathBuf,
+    /// Cargo says so to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+/// What else this binary is.
+#[derive(Subcommand)]
+enum Role {
+    /// Fills a receipt cache and says what it weighs: in a process of its own, for memory is a process's.
+    #[command(hide = true)]
+    Receipts(receipts::Args),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let ran = match args.role {
+        Some(Role::Receipts(filling)) => receipts::run(filling),
+        None => measure(&args),
+    };
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("ledger bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(args: &Args) -> Result<(), Failure> {
+    let folder = folder(args)?;
+    let runtime = Runtime::new()?;
+    let duration = Duration::from_secs(args.seconds);
+    let mut rows = rows::chosen(args);
+    let opened = runtime.block_on(rows::open(&rows, folder.path()))?;
+    // Files grow, pools fill, statements are prepared.
+    for row in &rows {
+        runtime.block_on(payments::run(opened.of(row.kind)?, row.in_flight, duration.min(rows::WARM_UP)))?;
+    }
+    let mut flushes = Vec::new();
+    for round in 1..=args.rounds {
+        eprintln!("round {round} of {}: the disk", args.rounds);
+        flushes.push(disk::flushes_per_second(folder.path(), duration)?);
+        for row in &mut rows {
+            eprintln!("round {round} of {}: {}", args.rounds, row.name);
+            row.samples.push(runtime.block_on(payments::run(opened.of(row.kind)?, row.in_flight, duration))?);
+        }
+    }
+    runtime.block_on(opened.close())?;
+    report::print_payments(&rows, &flushes, args);
+
+    if !args.receipts.is_empty() {
+        report::print_receipts(&receipts::measure(&args.receipts)?);
+    }
+    Ok(())
+}
+
+/// The database's server is another user where this one is root.
+fn folder(args: &Args) -> Result<TempDir, Failure> {
+    std::fs::create_dir_all(&args.folder)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("farebox-ledger-").permissions(Permissions::from_mode(0o755));
+    Ok(builder.tempdir_in(&args.folder)?)
+}
