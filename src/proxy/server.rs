@@ -6,6 +6,7 @@ use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pingora::apps::HttpServerOptions;
 use pingora::listeners::ListenerConfig;
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::proxy::http_proxy_service_with_name;
@@ -178,6 +179,11 @@ async fn serve_clients(house: Arc<House>, listeners: Vec<TcpListener>, stopping:
     let conf =
         ServerConf { max_retries: RETRIES_MAX, upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() };
     let mut service = http_proxy_service_with_name(&Arc::new(conf), Gateway { house }, "gateway");
+    if let Some(proxy) = service.app_logic_mut() {
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        proxy.server_options = Some(options);
+    }
     let mut fds = Fds::new();
     for listener in listeners {
         let Ok(address) = listener.local_addr() else { continue };

@@ -9,6 +9,7 @@ mod commands;
 mod concurrency;
 mod crash;
 mod disk;
+mod edge_h2;
 mod forwarding;
 mod hostile;
 mod ledger_trouble;

@@ -4,6 +4,7 @@
 pub mod facilitator;
 pub mod fleet;
 pub mod gateway;
+pub mod h2;
 pub mod http;
 pub mod ledger;
 pub mod metrics;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use facilitator::{FakeFacilitator, Settle, Verify};
 pub use gateway::Gateway;
+pub use h2::Http2;
 pub use http::{Connection, Request, Response};
 pub use payer::{Challenge, Payer, Payment};
 pub use server::Answer;
