@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use farebox::cli::explain::{Outcome, explain};
 use farebox::config::{
-    Admin, Charge, Config, LedgerConfig, LedgerUrl, Log, LogFormat, Route, Server, ServerAddress, SettleMode, Terms,
+    Admin, Charge, Config, Connections, LedgerConfig, LedgerUrl, Log, LogFormat, Route, Server, ServerAddress, SettleMode,
+    Terms,
     Unmatched, Upstream, UpstreamHost, Verify, Window,
 };
 use farebox::route::matcher::Matcher;
@@ -80,6 +81,8 @@ fn config(unmatched: Unmatched) -> Config {
     };
     Config {
         server: Server {
+            tls: None,
+            connections: Connections::default(),
             listen: Vec::new(),
             public_url: None,
             unmatched,

@@ -49,7 +49,7 @@ fn start(args: &Args) -> Result<Ended, String> {
     let settings = log::Settings { format: log::Format::Text, level: "warn", access: false };
     let _logs = log::init(settings).map_err(|error| error.to_string())?;
     let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let listeners = Listeners::bind(&[loopback(args.port)], Some(loopback(0)))
+    let listeners = Listeners::bind(&[loopback(args.port)], &[], Some(loopback(0)))
         .map_err(|error| format!("{error} (choose another one with --port)"))?;
     let upstream = std::net::TcpListener::bind(loopback(0)).map_err(|error| error.to_string())?;
     let address = |listener: Option<&std::net::TcpListener>| {

@@ -46,7 +46,9 @@ fn start(file: PathBuf) -> Result<Ended, String> {
     let logs = log::init(settings).map_err(|error| error.to_string())?;
     let metrics = Metrics::new();
     metrics.count_dropped_lines(logs.dropped_lines());
-    let listeners = Listeners::bind(&config.server.listen, config.admin.listen).map_err(|error| error.to_string())?;
+    let tls = config.server.tls.as_ref().map_or(&[][..], |tls| &tls.listen);
+    let listeners =
+        Listeners::bind(&config.server.listen, tls, config.admin.listen).map_err(|error| error.to_string())?;
     let runtime = server::runtime(config.server.threads).map_err(|error| format!("no runtime: {error}"))?;
 
     let ended = runtime.block_on(async move {
@@ -60,7 +62,7 @@ fn start(file: PathBuf) -> Result<Ended, String> {
                 "an earlier run ended in the middle of payments: unknown ones are answered 503 until they are resolved"
             );
         }
-        for address in listeners.public.iter().filter_map(|listener| listener.local_addr().ok()) {
+        for address in listeners.public.iter().chain(&listeners.tls).filter_map(|listener| listener.local_addr().ok()) {
             tracing::info!(%address, routes = config.routes.len(), hash = config.hash, "serving");
         }
         let foundation = Foundation { config, file: Some(file), ledger, metrics, logs: Some(logs) };

@@ -10,6 +10,7 @@
 
 mod address;
 mod caution;
+mod connection;
 mod declared;
 mod diagnostic;
 mod duration;
@@ -28,6 +29,7 @@ mod server;
 mod source;
 mod suggest;
 mod terms;
+mod tls;
 mod upstream;
 mod way;
 
@@ -47,6 +49,7 @@ use diagnostic::{Diagnostic, Severity};
 use reference::Sources;
 use section::{Keys, Reader, Section};
 
+pub use connection::Connections;
 pub use facilitator::{FacilitatorAt, FacilitatorConfig, HttpFacilitator, Sandbox, SandboxFailure};
 pub use ledger::{LedgerConfig, LedgerUrl};
 pub use log::{Log, LogFormat};
@@ -57,6 +60,7 @@ pub use secret::{PassKey, Secret};
 pub use server::{Admin, Server, Unmatched};
 pub use source::load;
 pub use terms::{Charge, SettleMode, Terms, Verify, Window};
+pub use tls::Tls;
 pub use upstream::{ServerAddress, Upstream, UpstreamHost};
 pub use way::Way;
 
@@ -131,6 +135,7 @@ pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static [&'static st
     [
         &ROOT,
         &server::SERVER,
+        &tls::TLS,
         &server::ADMIN,
         &log::LOG,
         &ledger::LEDGER,
@@ -150,7 +155,7 @@ pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static [&'static st
 /// Checks and resolves a file's text.
 ///
 /// `file_name` stands in messages; `base_dir` is what the ledger's path and `${file:…}` are relative to; `env` looks
-/// an environment variable up. Opens no file but those that `${file:…}` names.
+/// an environment variable up. Opens no file but those that `${file:…}` and `[server] tls` name.
 pub fn parse(
     text: &str,
     file_name: &str,

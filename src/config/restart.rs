@@ -8,6 +8,7 @@ use super::{Config, LedgerUrl, LogFormat};
 #[derive(Debug)]
 pub struct Started {
     listen: Vec<SocketAddr>,
+    tls_listen: Vec<SocketAddr>,
     threads: Option<usize>,
     admin: Option<SocketAddr>,
     ledger: LedgerUrl,
@@ -19,6 +20,7 @@ impl Started {
     pub fn with(config: &Config) -> Started {
         Started {
             listen: config.server.listen.clone(),
+            tls_listen: tls_listen(config),
             threads: config.server.threads,
             admin: config.admin.listen,
             ledger: config.ledger.url.clone(),
@@ -30,6 +32,7 @@ impl Started {
     pub fn waiting(&self, new: &Config) -> Vec<String> {
         let changes = [
             ("server.listen", self.listen != new.server.listen),
+            ("server.tls.listen", self.tls_listen != tls_listen(new)),
             ("server.threads", self.threads != new.server.threads),
             ("admin.listen", self.admin != new.admin.listen),
             ("ledger.url", self.ledger != new.ledger.url),
@@ -37,4 +40,8 @@ impl Started {
         ];
         changes.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned()).collect()
     }
+}
+
+fn tls_listen(config: &Config) -> Vec<SocketAddr> {
+    config.server.tls.as_ref().map_or(Vec::new(), |tls| tls.listen.clone())
 }

@@ -7,16 +7,22 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
+use super::connection::{self, Connections};
 use super::declared::Declarations;
 use super::diagnostic::Diagnostic;
 use super::section::{At, Keys, Reader, Section, Text};
+use super::tls::{self, Tls};
 use super::upstream::Upstream;
 
 /// `[server]`: the listener that clients speak to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Where it listens. A change needs a restart.
+    /// Where it listens without TLS. A change needs a restart.
     pub listen: Vec<SocketAddr>,
+    /// Where it listens with TLS, and its certificate.
+    pub tls: Option<Tls>,
+    /// What a connection may take.
+    pub connections: Connections,
     /// What challenges advertise: a base whose path does not end in a slash, except that [`Url`] always writes
     /// the root as `/`. `None`: taken from the request.
     pub public_url: Option<Url>,
@@ -65,6 +71,13 @@ pub(super) const SERVER: Keys = Keys {
         "drain_timeout",
         "payment_header_bytes",
         "receipts_in_memory",
+        "tls",
+        "connections",
+        "header_timeout",
+        "idle_timeout",
+        "body_timeout",
+        "send_timeout",
+        "proxy_protocol",
     ],
 };
 pub(super) const ADMIN: Keys = Keys { section: "[admin]", names: &["listen"] };
@@ -91,6 +104,7 @@ pub(super) struct Listeners<'a> {
     pub(super) server: Server,
     pub(super) section: Section<'a>,
     pub(super) public_url_at: Option<At<()>>,
+    /// Of `[server]`, with and without TLS.
     pub(super) listen: Vec<At<SocketAddr>>,
     pub(super) admin: Admin,
 }
@@ -98,10 +112,14 @@ pub(super) struct Listeners<'a> {
 /// Reads `[server]` and `[admin]`.
 pub(super) fn read<'a>(reader: &mut Reader<'_>, root: &Section<'a>) -> Listeners<'a> {
     let section = root.section(reader, "server", &SERVER);
-    let listen = read_listen(reader, &section);
+    let mut listen = read_listen(reader, &section);
+    let plain = listen.iter().map(|at| at.value).collect();
+    let tls = read_tls(reader, &section, &mut listen);
     let public_url = section.text(reader, "public_url", PUBLIC_URL_HELP);
     let server = Server {
-        listen: listen.iter().map(|at| at.value).collect(),
+        listen: plain,
+        tls,
+        connections: connection::read(reader, &section),
         public_url: public_url.as_ref().and_then(|text| public_url_of(reader, text)),
         unmatched: Unmatched::Deny,
         trusted_proxies: read_trusted_proxies(reader, &section),
@@ -122,10 +140,15 @@ pub(super) fn read<'a>(reader: &mut Reader<'_>, root: &Section<'a>) -> Listeners
 }
 
 fn read_listen(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<At<SocketAddr>> {
+    let with_tls = section.value("tls").is_some();
     let Some(texts) = section.texts(reader, "listen", LISTEN_HELP) else {
+        // Who asks for TLS and for nothing else gets nothing else.
+        if with_tls && section.value("listen").is_none() {
+            return Vec::new();
+        }
         return vec![At { value: LISTEN_DEFAULT, span: section.key_span("listen") }];
     };
-    if texts.value.is_empty() {
+    if texts.value.is_empty() && !with_tls {
         reader.report(Diagnostic::error(texts.span, "`listen` is empty: nobody could connect", LISTEN_HELP));
     }
     let mut listen: Vec<At<SocketAddr>> = Vec::new();
@@ -135,6 +158,18 @@ fn read_listen(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<At<SocketA
         listen.push(address);
     }
     listen
+}
+
+/// Adds its addresses to those of the other listeners.
+fn read_tls(reader: &mut Reader<'_>, section: &Section<'_>, listen: &mut Vec<At<SocketAddr>>) -> Option<Tls> {
+    let (addresses, identity) = tls::read(reader, section, socket_address)?;
+    let mut own = Vec::new();
+    for address in addresses {
+        report_overlap(reader, &address, listen);
+        own.push(address.value);
+        listen.push(address);
+    }
+    identity.map(|identity| Tls { listen: own, identity })
 }
 
 fn read_admin(reader: &mut Reader<'_>, root: &Section<'_>, server: &[At<SocketAddr>]) -> Admin {

@@ -61,6 +61,8 @@ pub enum Trouble {
     UpstreamTimeout,
     /// The upstream's answer is not HTTP, or broke off before its head was complete.
     UpstreamBroken,
+    /// The request's body stood still for too long.
+    RequestTimeout,
     /// The request is not one that this gateway forwards.
     BadRequest(&'static str),
     /// Something here went wrong; the log has it.
@@ -106,6 +108,9 @@ impl Trouble {
                 "upstream_broken",
                 "the service behind this gateway broke off its answer",
             ),
+            Trouble::RequestTimeout => {
+                fixed(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the rest of the request's body did not come")
+            }
             Trouble::BadRequest(what) => fixed(StatusCode::BAD_REQUEST, "bad_request", what),
             Trouble::Internal => fixed(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this gateway failed"),
         }
@@ -124,6 +129,7 @@ impl Trouble {
             | Trouble::UpstreamUnreachable
             | Trouble::UpstreamTimeout
             | Trouble::UpstreamBroken
+            | Trouble::RequestTimeout
             | Trouble::BadRequest(_)
             | Trouble::Internal => false,
         }

@@ -19,7 +19,11 @@ pub(super) fn write(house: &House, session: &Session, ctx: &Context) {
         return;
     }
     let request = session.req_header();
-    let authority = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    // HTTP/2 names it in the target.
+    let authority = match request.headers.get(header::HOST) {
+        Some(host) => host.to_str().ok(),
+        None => request.uri.authority().map(http::uri::Authority::as_str),
+    };
     let host = canonical_host(authority.unwrap_or_default()).unwrap_or_default();
     let path = match &ctx.rewritten {
         Some(target) => target.split('?').next().unwrap_or_default(),

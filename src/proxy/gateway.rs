@@ -17,16 +17,14 @@ use super::context::Context;
 use super::forward::{self, Client};
 use super::heads;
 use super::house::House;
+use super::listener::Clock;
 use super::respond::{self, internal};
 use crate::gate::answer::{Answer, Trouble};
 use crate::gate::facts::Facts;
 use crate::gate::life::{self, Head};
 use crate::gate::{Entry, Forward, Verdict, unix_millis};
 use crate::route::host::canonical_host;
-use crate::telemetry::Outcome;
-
-/// Seconds for which an idle client connection is kept. Pingora's own default is for ever.
-const KEEPALIVE_SECONDS: u64 = 60;
+use crate::telemetry::{Closed, Outcome};
 
 /// What a request ends with when its payment did not settle: the answer has been made, the upstream's is dropped.
 const UNPAID: ErrorType = ErrorType::new("unpaid");
@@ -47,11 +45,20 @@ impl ProxyHttp for Gateway {
     /// None: the default builds a disabled compression module for each request.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
+    /// The head has been read: from here on other limits hold.
+    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Context) -> Result<()> {
+        if let Some(clock) = clock_of(session) {
+            clock.head_came();
+        }
+        let live = self.house.live();
+        let limits = &live.generation.config.server.connections;
+        session.set_read_timeout(Some(limits.body_timeout));
+        session.set_write_timeout(Some(limits.send_timeout));
+        Ok(())
+    }
+
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         ctx.in_flight = Some(self.house.enter());
-        if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(KEEPALIVE_SECONDS));
-        }
         let live = self.house.live();
         let verdict = {
             let request = session.req_header();
@@ -210,7 +217,11 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
-        let made = match (ctx.instead.take(), trouble_of(error)) {
+        let trouble = trouble_of(error);
+        if matches!(trouble, Some(Trouble::RequestTimeout)) {
+            self.house.metrics.closed(Closed::Body);
+        }
+        let made = match (ctx.instead.take(), trouble) {
             (Some(made), _) => Some(made),
             (None, Some(trouble)) if session.response_written().is_none() => Some(self.failed(ctx, trouble).await),
             (None, _) => None,
@@ -278,6 +289,7 @@ impl Gateway {
     async fn failed(&self, ctx: &mut Context, trouble: Trouble) -> Answer {
         ctx.outcome = match trouble {
             Trouble::BadRequest(_) => Outcome::BadTarget,
+            Trouble::RequestTimeout => Outcome::ClientGone,
             Trouble::Internal => Outcome::InternalError,
             _ => Outcome::UpstreamError,
         };
@@ -295,6 +307,12 @@ async fn answer(session: &mut Session, ctx: &mut Context, made: Answer, outcome:
     ctx.outcome = outcome;
     respond::write(session, made).await?;
     Ok(true)
+}
+
+/// What watches the connection that a request came on.
+fn clock_of(session: &Session) -> Option<&Clock> {
+    let digest = session.digest()?.proxy_digest.as_ref()?;
+    digest.user_data.as_ref()?.downcast_ref::<Arc<Clock>>().map(|clock| &**clock)
 }
 
 /// The authority that a request names, and its host in canonical form; `None` where that is no host, or missing.
@@ -369,7 +387,12 @@ fn trouble_of(error: &Error) -> Option<Trouble> {
             _ => Trouble::UpstreamBroken,
         }),
         ErrorSource::Downstream => match error.etype() {
-            ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed => None,
+            ErrorType::WriteError
+            | ErrorType::WriteTimedout
+            | ErrorType::ReadError
+            | ErrorType::ConnectionClosed
+            | ErrorType::H2Error => None,
+            ErrorType::ReadTimedout => Some(Trouble::RequestTimeout),
             _ => Some(Trouble::BadRequest("the request cannot be read")),
         },
         ErrorSource::Internal | ErrorSource::Unset => Some(match error.etype() {

@@ -145,6 +145,11 @@ impl House {
         self.file.as_deref()
     }
 
+    /// What proves the gateway's name to clients that speak TLS.
+    pub(super) fn certificate(&self) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        self.live.load().generation.config.server.tls.as_ref().map(|tls| tls.identity.clone())
+    }
+
     /// How many requests are in flight.
     pub fn in_flight(&self) -> usize {
         self.requests.len()

@@ -8,6 +8,7 @@ mod forward;
 mod gateway;
 mod heads;
 pub mod house;
+mod listener;
 pub mod live;
 mod observer;
 mod respond;

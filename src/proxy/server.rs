@@ -2,34 +2,22 @@
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora::apps::HttpServerOptions;
-use pingora::listeners::ListenerConfig;
-use pingora::protocols::l4::stream::L4BufferSettings;
-use pingora::proxy::http_proxy_service_with_name;
+use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
-use pingora::server::{Fds, ListenFds};
-use pingora::services::Service as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch as watch_value;
 use tracing::{error, info, warn};
 
 use super::gateway::Gateway;
 use super::house::House;
-use super::upstreams;
+use super::{listener, upstreams};
 use crate::admin::{self, Operations};
 use crate::config::watch::watch;
 use crate::gate::unix_millis;
 use crate::ledger::retention::Pruner;
-
-/// Bytes that are read from a client at once.
-const READ_BUFFER_BYTES: usize = 8 * 1024;
-
-/// Bytes that are gathered before they are written to a client: a whole challenge leaves in one write.
-const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Idle connections kept to upstreams, all together; too few cost a connection per request.
 const UPSTREAM_POOL: usize = 1024;
@@ -45,8 +33,10 @@ const SUPPORTED_EVERY_UNTIL_ANSWERED: Duration = Duration::from_secs(2);
 
 /// Sockets that are bound already, so that a busy port is an error before anything has started.
 pub struct Listeners {
-    /// For clients.
+    /// For clients, without TLS.
     pub public: Vec<TcpListener>,
+    /// For clients, with TLS.
+    pub tls: Vec<TcpListener>,
     /// For the operator.
     pub admin: Option<TcpListener>,
 }
@@ -63,7 +53,7 @@ pub struct BindError {
 
 impl Listeners {
     /// Binds every address.
-    pub fn bind(public: &[SocketAddr], admin: Option<SocketAddr>) -> Result<Listeners, BindError> {
+    pub fn bind(public: &[SocketAddr], tls: &[SocketAddr], admin: Option<SocketAddr>) -> Result<Listeners, BindError> {
         let bind = |address: SocketAddr| {
             let listener = TcpListener::bind(address).map_err(|error| BindError { address, error })?;
             listener.set_nonblocking(true).map_err(|error| BindError { address, error })?;
@@ -71,6 +61,7 @@ impl Listeners {
         };
         Ok(Listeners {
             public: public.iter().copied().map(bind).collect::<Result<_, _>>()?,
+            tls: tls.iter().copied().map(bind).collect::<Result<_, _>>()?,
             admin: admin.map(bind).transpose()?,
         })
     }
@@ -103,7 +94,7 @@ pub async fn serve(
     done: impl Future<Output = ()>,
 ) -> Ended {
     let (shutdown, stopping) = watch_value::channel(false);
-    let proxy = tokio::spawn(serve_clients(house.clone(), listeners.public, stopping.clone()));
+    let proxy = tokio::spawn(serve_clients(house.clone(), listeners.public, listeners.tls, stopping.clone()));
     // The operator can look until the last request is answered.
     let admin = listeners.admin.map(tokio::net::TcpListener::from_std).and_then(|listener| match listener {
         Ok(listener) => {
@@ -175,24 +166,26 @@ impl Signals {
     }
 }
 
-async fn serve_clients(house: Arc<House>, listeners: Vec<TcpListener>, stopping: watch_value::Receiver<bool>) {
+async fn serve_clients(
+    house: Arc<House>,
+    plain: Vec<TcpListener>,
+    tls: Vec<TcpListener>,
+    stopping: watch_value::Receiver<bool>,
+) {
     let conf =
         ServerConf { max_retries: RETRIES_MAX, upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() };
-    let mut service = http_proxy_service_with_name(&Arc::new(conf), Gateway { house }, "gateway");
-    if let Some(proxy) = service.app_logic_mut() {
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        proxy.server_options = Some(options);
+    let proxy = http_proxy(&Arc::new(conf), Gateway { house: house.clone() });
+    let of_tokio = |listeners: Vec<TcpListener>| {
+        listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<Result<Vec<_>, _>>()
+    };
+    match (of_tokio(plain), of_tokio(tls)) {
+        (Ok(plain), Ok(tls)) => {
+            if let Err(error) = listener::serve(house, proxy, plain, tls, stopping).await {
+                error!(%error, "TLS cannot be spoken");
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => error!(%error, "a listener cannot be served"),
     }
-    let mut fds = Fds::new();
-    for listener in listeners {
-        let Ok(address) = listener.local_addr() else { continue };
-        let buffers = L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES);
-        service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
-        fds.add(address.to_string(), listener.into_raw_fd());
-    }
-    let fds: ListenFds = Arc::new(fds.into());
-    service.start_service(Some(fds), stopping, 1).await;
 }
 
 async fn keep_facilitators(house: Arc<House>) {

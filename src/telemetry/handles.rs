@@ -130,6 +130,22 @@ impl FacilitatorMetrics {
     }
 }
 
+/// An open connection: counted from its making to its drop.
+pub struct Connected(IntGauge);
+
+impl Connected {
+    pub(super) fn new(gauge: &IntGauge) -> Connected {
+        gauge.inc();
+        Connected(gauge.clone())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// A request in flight: counted from its making to its drop.
 pub struct InFlight(IntGauge);
 

@@ -40,6 +40,27 @@ macro_rules! labels {
 }
 
 labels! {
+    /// Why a client's connection was closed by the gateway. What ends with the client, with a response or with the
+    /// process is not among them.
+    pub enum Closed {
+        /// There were `server.connections` already.
+        Surplus => "connections",
+        /// `server.header_timeout` was over: no whole request head, PROXY header or TLS handshake.
+        Header => "header_timeout",
+        /// `server.idle_timeout` was over without a request.
+        Idle => "idle_timeout",
+        /// `server.body_timeout` was over: a request's body stood still.
+        Body => "body_timeout",
+        /// `server.send_timeout` was over: the client took nothing of what was sent.
+        Send => "send_timeout",
+        /// It had to begin with a PROXY header and did not.
+        ProxyHeader => "proxy_protocol",
+        /// The TLS handshake failed.
+        Handshake => "tls_handshake",
+    }
+}
+
+labels! {
     /// How a request ended; each request has exactly one.
     pub enum Outcome {
         /// Forwarded free of charge.

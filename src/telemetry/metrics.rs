@@ -15,8 +15,8 @@ use prometheus::{Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntGauge,
 use tracing_appender::non_blocking::ErrorCounter;
 
 use super::family::{Declare, Family, PerLabel};
-use super::handles::{FacilitatorMetrics, InFlight, RouteFamilies, RouteMetrics, UpstreamMetrics};
-use super::labels::{Label, LedgerOperation, Reload, Resolution, ResolvedBy, UnsettledState};
+use super::handles::{Connected, FacilitatorMetrics, InFlight, RouteFamilies, RouteMetrics, UpstreamMetrics};
+use super::labels::{Closed, Label, LedgerOperation, Reload, Resolution, ResolvedBy, UnsettledState};
 
 /// The `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -46,6 +46,8 @@ pub struct Metrics {
     routes: RouteFamilies,
     unrouted: Arc<RouteMetrics>,
     in_flight: IntGauge,
+    connections: IntGauge,
+    connections_closed: PerLabel<Closed, IntCounter>,
     gateway: Histogram,
     upstreams: HistogramVec,
     facilitators: HistogramVec,
@@ -117,6 +119,12 @@ impl Metrics {
             ),
         };
         let in_flight = declare.int_gauge("farebox_in_flight_requests", "Requests that have begun and not ended.");
+        let connections = declare.int_gauge("farebox_connections", "Connections of clients that are open.");
+        let connections_closed = declare.counters(
+            "farebox_connections_closed_total",
+            &["reason"],
+            "Connections of clients that the gateway closed, by the limit that was passed or by what was wrong.",
+        );
 
         let gateway = declare.histogram(
             "farebox_gateway_duration_seconds",
@@ -203,6 +211,8 @@ impl Metrics {
             unrouted: Arc::new(RouteMetrics::new(&routes, NO_ROUTE)),
             routes,
             in_flight,
+            connections,
+            connections_closed: PerLabel::new(|why: Closed| connections_closed.with_label_values(&[why.label()])),
             gateway,
             upstreams,
             facilitators,
@@ -253,6 +263,16 @@ impl Metrics {
     /// Counts a request as in flight for as long as the answer lives.
     pub fn in_flight(&self) -> InFlight {
         InFlight::new(&self.in_flight)
+    }
+
+    /// Counts a connection as open for as long as the answer lives.
+    pub fn connected(&self) -> Connected {
+        Connected::new(&self.connections)
+    }
+
+    /// The gateway closed a connection.
+    pub fn closed(&self, why: Closed) {
+        self.connections_closed.with(why, IntCounter::inc);
     }
 
     /// What the gateway itself added to a request.

@@ -9,8 +9,8 @@ pub mod metrics;
 
 pub use access_line::AccessLine;
 pub use family::{Family, Kind};
-pub use handles::{FacilitatorMetrics, InFlight, RouteMetrics, UpstreamMetrics};
+pub use handles::{Connected, FacilitatorMetrics, InFlight, RouteMetrics, UpstreamMetrics};
 pub use labels::{
-    LedgerOperation, Mode, Operation, Outcome, Reload, Resolution, ResolvedBy, SettlementOutcome, WindowHit,
+    Closed, LedgerOperation, Mode, Operation, Outcome, Reload, Resolution, ResolvedBy, SettlementOutcome, WindowHit,
 };
 pub use metrics::{Metrics, Unsettled};

@@ -4,13 +4,12 @@
 //! it writes is replaced by one of literals (RFC 7541 section 6.2.2) on its way to the socket.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::http::{Headers, Request, Response};
@@ -33,8 +32,8 @@ pub struct Http2 {
     _tasks: JoinSet<()>,
 }
 
-/// The header block of the request that is sent next, and whom to tell that it is on its way.
-type Next = Arc<Mutex<Option<(Vec<u8>, oneshot::Sender<()>)>>>;
+/// The header block of a request, and whom to tell that it is on its way.
+type Next = (Vec<u8>, oneshot::Sender<()>);
 
 impl Http2 {
     /// One to a cleartext listener.
@@ -50,9 +49,9 @@ impl Http2 {
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (near, far) = tokio::io::duplex(64 * 1024);
-        let next = Next::default();
+        let (next, blocks) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
-        tasks.spawn(carry(far, stream, next.clone()));
+        tasks.spawn(carry(far, stream, blocks));
         let (requests, connection) = within("HTTP/2", h2::client::handshake(near)).await.expect("an HTTP/2 connection");
         tasks.spawn(async move {
             let _ = connection.await;
@@ -87,7 +86,8 @@ impl Http2 {
         let block = self.block(request);
         self.requests = requests;
         let (sent, on_its_way) = oneshot::channel();
-        *self.next.lock().expect("next") = Some((block, sent));
+        // Where the connection is over nobody takes it.
+        let _ = self.next.send((block, sent));
         let body = request.body.clone().unwrap_or_default();
         let head = http::Request::builder().method("GET").uri("http://replaced/").body(()).expect("a head");
         let (response, mut stream) = self.requests.send_request(head, ends && body.is_empty())?;
@@ -97,6 +97,11 @@ impl Http2 {
         // The next header block must not overtake this one. Where the connection is over, the response says so.
         let _ = within("the head on its way", on_its_way).await;
         Ok((response, stream))
+    }
+
+    /// How many streams the server lets be open at once, as far as it has said.
+    pub fn streams_max(&self) -> usize {
+        self.requests.current_max_send_streams()
     }
 
     fn block(&self, request: &Request) -> Vec<u8> {
@@ -160,7 +165,7 @@ fn length(block: &mut Vec<u8>, length: usize) {
 }
 
 /// Between the client and the socket; ends when either does.
-async fn carry<S>(near: DuplexStream, stream: S, next: Next)
+async fn carry<S>(near: DuplexStream, stream: S, mut blocks: mpsc::UnboundedReceiver<Next>)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -176,7 +181,7 @@ where
             let size = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
             let mut payload = vec![0; size];
             from_client.read_exact(&mut payload).await?;
-            let replacement = if head[3] == HEADERS { next.lock().expect("next").take() } else { None };
+            let replacement = if head[3] == HEADERS { blocks.try_recv().ok() } else { None };
             if let Some((block, sent)) = replacement {
                 payload = block;
                 let _ = sent.send(());

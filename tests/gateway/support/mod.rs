@@ -13,6 +13,7 @@ pub mod ports;
 pub mod postgres;
 pub mod server;
 pub mod setup;
+pub mod tls;
 pub mod upstream;
 
 use std::future::Future;

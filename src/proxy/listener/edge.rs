@@ -1,0 +1,83 @@
+//! One connection between its socket and the proxy.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+
+use super::clock::Clock;
+use crate::proxy::gateway::Gateway;
+
+/// What an HTTP/2 connection begins with (RFC 9113 section 3.4).
+pub(super) const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Requests that one HTTP/2 connection may have open; RFC 9113 section 6.5.2 asks for no fewer.
+const H2_STREAMS_MAX: u32 = 100;
+
+/// Bytes of an HTTP/2 request's fields, uncompressed.
+const H2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
+
+/// Streams that a client may reset before they were looked at, and afterwards: more end the connection
+/// (CVE-2023-44487).
+const H2_RESETS_MAX: usize = 20;
+
+/// HTTP/2 streams that may be ended for a fault of the client's: more end the connection (CVE-2025-8671).
+const H2_FAULTS_MAX: usize = 100;
+
+/// The proxy as one connection sees it.
+pub(super) struct Edge {
+    proxy: Arc<HttpProxy<Gateway>>,
+    clock: Arc<Clock>,
+    options: HttpServerOptions,
+}
+
+impl Edge {
+    pub(super) fn new(proxy: Arc<HttpProxy<Gateway>>, clock: Arc<Clock>) -> Edge {
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        Edge { proxy, clock, options }
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Edge {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if session.is_http2() {
+            let _open = self.clock.open_stream();
+            return self.proxy.process_new_http(session, shutdown).await;
+        }
+        self.clock.next_request();
+        // The clock watches it. What Pingora has closed for good stays closed.
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(KEEPALIVE_WITHOUT_END));
+        }
+        self.proxy.process_new_http(session, shutdown).await
+    }
+
+    /// Asked for when a connection turns out to be one of HTTP/2.
+    fn h2_options(&self) -> Option<H2Options> {
+        self.clock.multiplex();
+        let mut options = H2Options::default();
+        options
+            .max_concurrent_streams(H2_STREAMS_MAX)
+            .max_header_list_size(H2_HEADER_LIST_BYTES_MAX)
+            .max_pending_accept_reset_streams(H2_RESETS_MAX)
+            .max_local_error_reset_streams(Some(H2_FAULTS_MAX));
+        Some(options)
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}
+
+/// Pingora's word for a connection that is kept for as long as nobody ends it.
+const KEEPALIVE_WITHOUT_END: u64 = 0;
