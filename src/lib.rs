@@ -34,6 +34,8 @@ pub mod cli;
 pub mod config;
 pub mod evm;
 pub mod facilitator;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod gate;
 pub mod ledger;
 pub mod money;

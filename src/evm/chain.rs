@@ -15,6 +15,7 @@ use alloy::providers::{Provider, RootProvider};
 use alloy::rpc::client::RpcClient;
 use alloy::rpc::types::Log;
 use alloy::sol_types::SolEvent;
+use alloy::transports::IntoBoxTransport;
 use url::Url;
 
 use self::transport::Node;
@@ -146,10 +147,14 @@ pub struct Chain {
 impl Chain {
     /// Asks nobody yet. Fails where no HTTP client can be made, such as without root certificates.
     pub fn new(chain_id: u64, config: &NodeConfig) -> Result<Chain, String> {
-        let node = Node::new(&config.url, QUESTION_TIMEOUT)?;
+        Ok(Chain::over(Node::new(&config.url, QUESTION_TIMEOUT)?, chain_id, config))
+    }
+
+    /// Asks by this transport, whatever URL the config names.
+    pub(crate) fn over(transport: impl IntoBoxTransport, chain_id: u64, config: &NodeConfig) -> Chain {
         // "Local" would only make its polls faster, and nothing polls here.
-        let provider = RootProvider::new(RpcClient::new(node, false));
-        Ok(Chain { provider, id: chain_id, config: config.clone() })
+        let provider = RootProvider::new(RpcClient::new(transport, false));
+        Chain { provider, id: chain_id, config: config.clone() }
     }
 
     /// What became of an authorization. `named`: a transaction that is said to be it; a look there is cheaper than a

@@ -24,20 +24,20 @@ const HASH_HEX_DIGITS: usize = 64;
 
 /// An answer that was read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
 }
 
 /// A call that brought no decision; becomes a [`Fault`] when it is known whose.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     pub kind: FaultKind,
     pub detail: String,
 }
 
 impl Failure {
-    pub(super) fn of(self, facilitator: &Arc<str>) -> Fault {
+    pub(crate) fn of(self, facilitator: &Arc<str>) -> Fault {
         Fault { facilitator: facilitator.clone(), kind: self.kind, detail: self.detail }
     }
 }
@@ -66,7 +66,7 @@ struct SettleAnswer {
 }
 
 /// Reads the answer to a `/verify`.
-pub(super) fn verification(order: &Order, answer: &Answer) -> Result<Verification, Failure> {
+pub(crate) fn verification(order: &Order, answer: &Answer) -> Result<Verification, Failure> {
     let Some(decision) = decision(&answer.body, "isValid") else {
         return Err(undecided(order, answer));
     };
@@ -95,7 +95,7 @@ pub(super) fn verification(order: &Order, answer: &Answer) -> Result<Verificatio
 }
 
 /// Reads the answer to a `/settle`, or what went wrong instead of one. In doubt the outcome is unknown.
-pub(super) fn settlement(order: &Order, facilitator: &Arc<str>, answer: Result<Answer, Failure>) -> Settlement {
+pub(crate) fn settlement(order: &Order, facilitator: &Arc<str>, answer: Result<Answer, Failure>) -> Settlement {
     let answer = match answer {
         Ok(answer) => answer,
         Err(failure) => return unsettled(facilitator, failure),
@@ -160,7 +160,7 @@ fn unsettled(facilitator: &Arc<str>, failure: Failure) -> Settlement {
 }
 
 /// Reads the answer to a `/supported`. A kind that is not understood is left out; others may stand beside it.
-pub(super) fn supported(answer: &Answer) -> Result<Supported, Failure> {
+pub(crate) fn supported(answer: &Answer) -> Result<Supported, Failure> {
     let refuse = || Failure {
         kind: kind_of(answer.status),
         detail: format!("HTTP {}: {}", answer.status, excerpt_of(&answer.body, &[])),
@@ -234,7 +234,7 @@ fn is_presentable(name: &str) -> bool {
 
 /// A facilitator's text for the log: one line, bounded, and without the payment's signature, which revert messages
 /// like to quote.
-pub(super) fn for_log(order: &Order, text: &str) -> String {
+pub(crate) fn for_log(order: &Order, text: &str) -> String {
     match &order.payment.payload {
         Payload::Eip3009 { signature, .. } => without_secrets(text, signature),
         Payload::Opaque(_) => without_secrets(text, &[]),

@@ -4,7 +4,7 @@
 //! behind one way to pay, and [`Facilitators`] holds all of them over a reload. What an HTTP answer means for the
 //! money is decided in one place, `answer`; which refusals are certain in another, [`certainty`].
 
-mod answer;
+pub(crate) mod answer;
 pub mod certainty;
 pub mod http;
 mod member;
