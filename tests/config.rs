@@ -13,7 +13,7 @@ const SECRET: &str = "hushhush";
 fn env(name: &str) -> Option<String> {
     let value = match name {
         "TOKEN" | "FACILITATOR_TOKEN" | "FACILITATOR_KEY" => SECRET.to_owned(),
-        "PASS_SECRET" => SECRET.repeat(4),
+        "PASS_SECRET" | "UPSTREAM_SECRET" => SECRET.repeat(4),
         "SET_BUT_WRONG" => format!("{SECRET} {SECRET}"),
         "WRONG_CHECKSUM" => "0x209693Bc6afc0C5328bA36FaF03C514EF312287c".to_owned(),
         "CONTROL" => format!("{SECRET}\n"),
@@ -127,6 +127,7 @@ fn the_defaults_are_those_that_the_example_shows() {
         "tls",
         "threads",
         "keep",
+        "upstream_secret",
         "[[pass_key",
         "id",
         "secret",

@@ -1,4 +1,6 @@
-//! Secrets, and the keys that sign passes.
+//! Secrets, the keys that sign passes, and those that sign what upstreams are told.
+
+use toml::de::DeValue;
 
 use super::diagnostic::Diagnostic;
 use super::reference::Origin;
@@ -59,7 +61,9 @@ pub(super) fn read_pass_keys(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec
     let mut seen: Vec<Text> = Vec::new();
     for section in root.sections(reader, "pass_key", &PASS_KEY) {
         let id = section.required_text(reader, "id", ID_HELP).filter(|id| check_id(reader, id, &seen));
-        let secret = section.required_text(reader, "secret", SECRET_HELP).filter(|secret| check(reader, secret));
+        let secret = section
+            .required_text(reader, "secret", SECRET_HELP)
+            .filter(|secret| check(reader, secret, "a pass key", SECRET_HELP));
         if let Some(id) = &id {
             seen.push(id.clone());
         }
@@ -84,12 +88,41 @@ fn check_id(reader: &mut Reader<'_>, id: &Text, seen: &[Text]) -> bool {
     true
 }
 
-fn check(reader: &mut Reader<'_>, secret: &Text) -> bool {
+/// One in use, and one that is on its way in or out.
+const UPSTREAM_SECRETS_MAX: usize = 2;
+
+const UPSTREAM_SECRET_HELP: &str = "write `upstream_secret = \"${UPSTREAM_SECRET}\"` with at least 32 random bytes behind \
+                                    it, such as what `openssl rand -hex 32` prints; while it is changed, \
+                                    [\"${NEW}\", \"${OLD}\"]";
+
+/// Reads `[server] upstream_secret`: one secret, or two while it is changed.
+pub(super) fn read_upstream_secrets(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<Secret> {
+    const KEY: &str = "upstream_secret";
+    let (texts, span) = match section.value(KEY).map(|value| value.get_ref()) {
+        Some(DeValue::Array(_)) => match section.texts(reader, KEY, UPSTREAM_SECRET_HELP) {
+            Some(texts) => (texts.value, texts.span),
+            None => return Vec::new(),
+        },
+        Some(_) => match section.text(reader, KEY, UPSTREAM_SECRET_HELP) {
+            Some(text) => (vec![text.clone()], text.span),
+            None => return Vec::new(),
+        },
+        None => return Vec::new(),
+    };
+    if texts.is_empty() || texts.len() > UPSTREAM_SECRETS_MAX {
+        let title = format!("{} secrets: there may be one, or two while it is changed", texts.len());
+        reader.report(Diagnostic::error(span, title, UPSTREAM_SECRET_HELP));
+    }
+    let right = texts.into_iter().filter(|text| check(reader, text, "an upstream secret", UPSTREAM_SECRET_HELP));
+    right.map(|text| Secret::new(text.value)).collect()
+}
+
+/// `what` the secret is, with its article.
+fn check(reader: &mut Reader<'_>, secret: &Text, what: &str, help: &str) -> bool {
     let bytes = secret.value.len();
     if !(SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&bytes) {
-        let title =
-            format!("a pass key of {bytes} bytes: it must have between {SECRET_BYTES_MIN} and {SECRET_BYTES_MAX}");
-        reader.report(Diagnostic::error(secret.span.clone(), title, SECRET_HELP));
+        let title = format!("{what} of {bytes} bytes: it must have between {SECRET_BYTES_MIN} and {SECRET_BYTES_MAX}");
+        reader.report(Diagnostic::error(secret.span.clone(), title, help));
         return false;
     }
     warn_literal(reader, secret);

@@ -10,6 +10,7 @@ use url::Url;
 use super::connection::{self, Connections};
 use super::declared::Declarations;
 use super::diagnostic::Diagnostic;
+use super::secret::{self, Secret};
 use super::section::{At, Keys, Reader, Section, Text};
 use super::tls::{self, Tls};
 use super::upstream::Upstream;
@@ -38,6 +39,8 @@ pub struct Server {
     pub payment_header_bytes: usize,
     /// Settled payments with a window that are known without asking the ledger.
     pub receipts_in_memory: usize,
+    /// Each signs what upstreams are told of a request; none: nothing is signed.
+    pub upstream_secrets: Vec<Secret>,
 }
 
 /// What is done with a request that no route matches.
@@ -78,6 +81,7 @@ pub(super) const SERVER: Keys = Keys {
         "body_timeout",
         "send_timeout",
         "proxy_protocol",
+        "upstream_secret",
     ],
 };
 pub(super) const ADMIN: Keys = Keys { section: "[admin]", names: &["listen"] };
@@ -133,6 +137,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'_>, root: &Section<'a>) -> Listeners
             .whole(reader, "receipts_in_memory", RECEIPTS)
             .and_then(|at| usize::try_from(at.value).ok())
             .unwrap_or(RECEIPTS_DEFAULT),
+        upstream_secrets: secret::read_upstream_secrets(reader, &section),
     };
     let public_url_at = public_url.map(|text| At { value: (), span: text.span });
     let admin = read_admin(reader, root, &listen);

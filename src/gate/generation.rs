@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use alloy::primitives::Address;
 
+use super::identity::Signer;
 use crate::access::{PassCookie, PassKeys};
 use crate::config::{Charge, Config, Route, Terms};
 use crate::evm::eip3009::Token;
@@ -30,6 +31,8 @@ pub struct Generation {
     pub witnesses: Arc<Witnesses>,
     /// What signs and checks passes.
     pub pass_keys: Arc<PassKeys>,
+    /// What signs what upstreams are told; `None`: nothing is signed.
+    pub signer: Option<Signer>,
     routes: Arc<Routes>,
     /// What earlier generations quoted, newest first, for as long as a quote of theirs may be out.
     retired: Vec<Retired>,
@@ -109,7 +112,8 @@ impl Generation {
         let remembered_seconds = quoted.chain(quotes().map(|quote| quote.terms.redeliver.as_secs())).max().unwrap_or(0);
         let retired = previous.map(|(previous, at)| previous.retire(at)).unwrap_or_default();
         let routes = Arc::new(Routes { live, by_name, remembered_seconds });
-        Generation { config, facilitators, witnesses, pass_keys, routes, retired }
+        let signer = Signer::new(&config.server.upstream_secrets);
+        Generation { config, facilitators, witnesses, pass_keys, signer, routes, retired }
     }
 
     /// The same config with what the facilitators supply by now; `None` where that changes no offer.

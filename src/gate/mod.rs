@@ -11,6 +11,7 @@ pub mod check;
 pub mod facts;
 pub mod generation;
 pub mod holds;
+pub mod identity;
 pub mod life;
 mod refusal;
 mod shared;
@@ -134,6 +135,11 @@ pub fn unix_millis() -> UnixMillis {
     #[cfg(test)]
     let now = now.saturating_add(tests::clock::ahead());
     now
+}
+
+/// Unix time in seconds, now.
+pub fn unix_seconds() -> u64 {
+    u64::try_from(unix_millis() / 1000).unwrap_or(0)
 }
 
 impl Gate {

@@ -5,10 +5,12 @@ use std::io::Write as _;
 use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request;
 
 use crate::access::strip_passes;
 use crate::config::UpstreamHost;
 use crate::gate::answer::{EXPOSED, FAREBOX_PAYMENT_ID};
+use crate::gate::identity::{FAREBOX_SIGNATURE, Signer};
 use crate::gate::life::HeadPatch;
 use crate::gate::{Identity, is_ours};
 
@@ -41,12 +43,13 @@ pub(super) struct Client {
 /// Makes room for what is added to a request, once: a map that grows under the fields copies them all.
 pub(super) fn make_room(headers: &mut HeaderMap, identity: Option<&Identity>) {
     const FORWARDED_FIELDS: usize = 3;
+    const SIGNATURE_FIELDS: usize = 1;
     let identity_fields = match identity.map(|identity| &identity.paid) {
         None => 0,
         Some(None) => 3,
         Some(Some(_)) => 7,
     };
-    headers.reserve(FORWARDED_FIELDS + identity_fields);
+    headers.reserve(FORWARDED_FIELDS + identity_fields + SIGNATURE_FIELDS);
 }
 
 /// Takes out what only Farebox may say: of a request payments, passes and claims of who paid, of a response receipts.
@@ -139,6 +142,14 @@ pub(super) fn add_identity(headers: &mut HeaderMap, identity: &Identity) {
         if let Some(transaction) = &paid.transaction {
             set(headers, FAREBOX_TRANSACTION, transaction);
         }
+    }
+}
+
+/// Proves to the upstream what was said of the request, which is as it goes out.
+pub(super) fn sign(request: &mut request::Parts, signer: &Signer, now: u64) {
+    let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
+    if let Some(value) = signer.sign(&request.method, target, &request.headers, now) {
+        request.headers.insert(FAREBOX_SIGNATURE, value);
     }
 }
 

@@ -22,7 +22,7 @@ use super::respond::{self, internal};
 use crate::gate::answer::{Answer, Trouble};
 use crate::gate::facts::Facts;
 use crate::gate::life::{self, Head};
-use crate::gate::{Entry, Forward, Verdict, unix_millis};
+use crate::gate::{Entry, Forward, Verdict, unix_millis, unix_seconds};
 use crate::route::host::canonical_host;
 use crate::telemetry::{Closed, Outcome};
 
@@ -125,6 +125,9 @@ impl ProxyHttp for Gateway {
         }
         if let Some(identity) = &ctx.identity {
             forward::add_identity(&mut parts.headers, identity);
+        }
+        if let Some(signer) = ctx.live.as_ref().and_then(|live| live.generation.signer.as_ref()) {
+            forward::sign(&mut parts, signer, unix_seconds());
         }
         *request = parts.into();
         Ok(())

@@ -14,6 +14,7 @@ mod edge_h2;
 mod edge_tls;
 mod forwarding;
 mod hostile;
+mod identity;
 mod ledger_trouble;
 mod malformed;
 #[path = "../support/node.rs"]
