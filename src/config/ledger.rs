@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Span};
 use super::duration;
 use super::postgres::{self, PostgresUrl};
 use super::route::Routes;
@@ -90,20 +90,35 @@ impl Read {
 
 fn read_url(reader: &mut Reader<'_>, section: &Section<'_>) -> At<LedgerUrl> {
     let span = section.key_span("url");
-    let default = LedgerUrl::Sqlite(reader.base_dir().join(DEFAULT));
+    let path = reader.base_dir().join(DEFAULT);
+    if section.value("url").is_none() {
+        warn_if_open(reader, &path, &span);
+    }
+    let default = LedgerUrl::Sqlite(path);
     let Some(text) = section.text(reader, "url", HELP) else { return At { value: default, span } };
     match LedgerUrl::parse(&text.value, reader.base_dir()) {
         Ok(url) => {
-            if let LedgerUrl::Postgres(postgres) = &url
-                && postgres.connection.get_password().is_some()
-            {
-                secret::warn_literal(reader, &text);
+            match &url {
+                LedgerUrl::Postgres(postgres) if postgres.connection.get_password().is_some() => {
+                    secret::warn_literal(reader, &text);
+                }
+                LedgerUrl::Sqlite(path) => warn_if_open(reader, path, &text.span),
+                LedgerUrl::Postgres(_) | LedgerUrl::Memory => {}
             }
             return At { value: url, span: text.span };
         }
         Err((wrong, help)) => reader.report(Diagnostic::error(text.span, wrong, help)),
     }
     At { value: default, span }
+}
+
+/// The gateway makes it for its own user alone; somebody may have opened it, or copied it into place.
+fn warn_if_open(reader: &mut Reader<'_>, path: &Path, span: &Span) {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    for file in [path, Path::new(&log)] {
+        reader.warn_if_open(file, span.clone(), "which holds signed payments and the keys of passes");
+    }
 }
 
 impl LedgerUrl {

@@ -14,6 +14,7 @@ mod connection;
 mod declared;
 mod diagnostic;
 mod duration;
+mod exposure;
 mod facilitator;
 mod ledger;
 mod log;
@@ -155,15 +156,21 @@ pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static [&'static st
 /// Checks and resolves a file's text.
 ///
 /// `file_name` stands in messages; `base_dir` is what the ledger's path and `${file:…}` are relative to; `env` looks
-/// an environment variable up. Opens no file but those that `${file:…}` and `[server] tls` name.
+/// an environment variable up. Opens no file but those that `${file:…}` and `[server] tls` name, and looks at the ledger's
+/// permissions.
 pub fn parse(
     text: &str,
     file_name: &str,
     base_dir: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Report> {
+    parse_file(text, file_name, None, Sources { env, base_dir })
+}
+
+/// [`parse`]; `path` is the file's own, where it is one.
+fn parse_file(text: &str, file_name: &str, path: Option<&Path>, sources: Sources<'_>) -> Result<Loaded, Report> {
     let (root, syntax_errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader::new(Sources { env, base_dir });
+    let mut reader = Reader::new(sources, path);
     for error in &syntax_errors {
         reader.report(Diagnostic::syntax(error, text.len()));
     }

@@ -69,6 +69,11 @@ pub(super) fn expand(text: &str, sources: Sources<'_>) -> Result<(String, Origin
     if problems.is_empty() { Ok((expanded, origin)) } else { Err(problems) }
 }
 
+/// The paths of a text's `${file:…}`.
+pub(super) fn files(text: &str) -> impl Iterator<Item = &str> {
+    text.split("${file:").skip(1).filter_map(|rest| rest.split_once('}')).map(|(path, _)| path)
+}
+
 fn look_up(name: &str, sources: Sources<'_>) -> Result<String, BadReference> {
     if let Some(path) = name.strip_prefix("file:") {
         return read_secret(path, sources.base_dir);

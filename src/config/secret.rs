@@ -133,10 +133,15 @@ fn check(reader: &mut Reader<'_>, secret: &Text, what: &str, help: &str) -> bool
 pub(super) fn warn_literal(reader: &mut Reader<'_>, secret: &Text) {
     match secret.origin {
         Origin::Referenced => {}
-        Origin::Literal => reader.report(Diagnostic::warning(
-            secret.span.clone(),
-            "a secret stands in the file",
-            "keep it outside: \"${NAME}\" takes it from the environment, \"${file:/run/secrets/name}\" from a file",
-        )),
+        Origin::Literal => {
+            reader.report(Diagnostic::warning(
+                secret.span.clone(),
+                "a secret stands in the file",
+                "keep it outside: \"${NAME}\" takes it from the environment, \"${file:/run/secrets/name}\" from a file",
+            ));
+            if let Some(path) = reader.path {
+                reader.warn_if_open(path, secret.span.clone(), "in which a secret stands");
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A typed reader over one table of the file. It never stops at an error: it notes it and reads on.
 
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -15,8 +15,12 @@ use super::suggest::did_you_mean;
 /// What all sections are read with.
 pub(super) struct Reader<'a> {
     sources: Sources<'a>,
+    /// The file itself, where it is one.
+    pub(super) path: Option<&'a Path>,
     /// What was found so far.
     pub(super) diagnostics: Vec<Diagnostic>,
+    /// Files that are open to others, and were warned of.
+    pub(super) warned: Vec<PathBuf>,
 }
 
 /// A value and where it stands.
@@ -64,8 +68,8 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(sources: Sources<'a>) -> Reader<'a> {
-        Reader { sources, diagnostics: Vec::new() }
+    pub(super) fn new(sources: Sources<'a>, path: Option<&'a Path>) -> Reader<'a> {
+        Reader { sources, path, diagnostics: Vec::new(), warned: Vec::new() }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {
@@ -84,7 +88,12 @@ impl<'a> Reader<'a> {
             return None;
         };
         match reference::expand(text, self.sources) {
-            Ok((value_, origin)) => Some(Text { value: value_, span: value.span(), origin }),
+            Ok((value_, origin)) => {
+                for file in reference::files(text) {
+                    self.warn_if_open(&self.base_dir().join(file), value.span(), "which is referred to as a secret");
+                }
+                Some(Text { value: value_, span: value.span(), origin })
+            }
             Err(problems) => {
                 for problem in problems {
                     self.report(Diagnostic::error(value.span(), problem.what, problem.help));

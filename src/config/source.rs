@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::{Fault, Loaded, Report, parse};
+use super::reference::Sources;
+use super::{Fault, Loaded, Report, parse_file};
 
 /// The largest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -20,7 +21,7 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
     })?;
     let text = text(bytes, &name)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    parse(&text, &name, folder, &|variable| std::env::var(variable).ok())
+    parse_file(&text, &name, Some(path), Sources { env: &|variable| std::env::var(variable).ok(), base_dir: folder })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
