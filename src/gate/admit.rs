@@ -15,7 +15,7 @@ use super::life::{Ticket, Unpaid};
 use super::{Entry, Gate, Identity, Paid, Request, Verdict, refusal, unix_millis};
 use crate::config::{SettleMode, Verify};
 use crate::facilitator::Order;
-use crate::ledger::{LedgerError, NewPayment, Opening, Reservation};
+use crate::ledger::{LedgerError, NewPayment, Opening, Record, Reservation};
 use crate::telemetry::Outcome;
 use crate::x402::payment::Payload;
 use crate::x402::v2::ResourceInfo;
@@ -230,8 +230,18 @@ impl<'a> Admission<'a> {
         self.answer(answer, Outcome::Refused)
     }
 
-    pub(super) fn pending(&self, transaction: Option<&str>) -> Verdict {
-        self.answer(refusal::pending(self.request.quote, &self.payment, transaction), Outcome::Pending)
+    pub(super) fn pending(&self) -> Verdict {
+        self.answer(refusal::pending(self.request.quote, &self.payment, None), Outcome::Pending)
+    }
+
+    /// The same of one that retries may not have asked for at any time.
+    pub(super) fn unknown(&self, record: &Record) -> Verdict {
+        let answer = refusal::pending(self.request.quote, &self.payment, record.transaction.as_deref());
+        let answer = match self.gate.shared.paces.pause(&record.id, unix_millis()) {
+            Some(wait) => answer.retried_after(wait),
+            None => answer,
+        };
+        self.answer(answer, Outcome::Pending)
     }
 
     pub(super) fn in_use(&self) -> Verdict {

@@ -11,7 +11,7 @@ use super::check;
 use super::holds::{Hold, Phase};
 use super::life::Ticket;
 use super::life::job::Job;
-use super::shared::Patience;
+use super::shared::{Patience, Shared};
 use super::{Request, Verdict, unix_millis};
 use crate::access::Receipt;
 use crate::ledger::{Held, LedgerError, Record, State};
@@ -114,7 +114,7 @@ impl Admission<'_> {
                 phase = busy.wait_for(Phase::Over, patience.delivery).await;
             }
             match phase {
-                Phase::Deciding => return Err(Box::new(self.pending(None))),
+                Phase::Deciding => return Err(Box::new(self.pending())),
                 Phase::Delivering => return Err(Box::new(self.in_use())),
                 Phase::Over => {
                     if let Some(verdict) = self.settled_by_another(id).await {
@@ -183,7 +183,7 @@ impl Admission<'_> {
             }
             let now = Instant::now();
             let (deadline, too_late) = match record.state {
-                State::Reserved | State::Settling => (self.deadline, self.pending(None)),
+                State::Reserved | State::Settling => (self.deadline, self.pending()),
                 State::Settled => (*delivered_by.get_or_insert(now + delivery), self.in_use()),
                 State::Unknown | State::Failed => return Known::Free(held),
             };
@@ -212,14 +212,29 @@ impl Admission<'_> {
         self.paid(ticket, None, Outcome::Redelivered)
     }
 
-    /// What became of this very payment, where that was unknown until now: asked at once, and waited for within a bound.
+    /// What became of this very payment, where that was unknown until now: asked unless a retry has just asked in vain, and
+    /// waited for within a bound.
     async fn find_out(&self, record: Record) -> Result<Record, LedgerError> {
         if record.state != State::Unknown || record.digest != self.payment.digest {
             return Ok(record);
         }
         let shared = self.gate.shared.clone();
+        if shared.paces.pause(&record.id, unix_millis()).is_some() {
+            return Ok(record);
+        }
+        let found = self.ask(&shared, record).await?;
+        if found.state == State::Unknown {
+            shared.paces.asked_in_vain(&found.id, unix_millis());
+        } else {
+            shared.paces.found_out(&found.id);
+        }
+        Ok(found)
+    }
+
+    async fn ask(&self, shared: &Arc<Shared>, record: Record) -> Result<Record, LedgerError> {
         let (witnesses, id) = (self.request.generation.witnesses.clone(), record.id.clone());
-        let deadline = Instant::now() + shared.patience.resolution;
+        // Together with what the request has waited for already.
+        let deadline = self.deadline.min(Instant::now() + shared.patience.resolution);
         // In a task of its own: a client that goes away does not cut a settlement short.
         let asking = shared.tasks.spawn({
             let (shared, id) = (shared.clone(), id.clone());
@@ -246,7 +261,7 @@ impl Admission<'_> {
         let Request { live, quote, facts, .. } = self.request;
         match record.state {
             // Also for another payment under the same nonce: that one's money may have moved.
-            State::Unknown => return Some(self.pending(record.transaction.as_deref())),
+            State::Unknown => return Some(self.unknown(record)),
             State::Settling | State::Reserved | State::Failed => return None,
             State::Settled => {}
         }

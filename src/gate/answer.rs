@@ -4,6 +4,8 @@
 //! `retry` is `same_payment` where the client must not sign a second one. A facilitator's own words and
 //! anything internal stay in the log.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
@@ -177,6 +179,17 @@ impl Answer {
         headers.push((header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")));
         headers.extend(settled.map(settlement_header));
         Answer { status, headers, body: Bytes::from(body.to_string()) }
+    }
+
+    /// The same, where it is known when trying again helps.
+    pub fn retried_after(mut self, wait: Duration) -> Answer {
+        let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+        for (name, value) in &mut self.headers {
+            if *name == header::RETRY_AFTER {
+                *value = HeaderValue::from(seconds);
+            }
+        }
+        self
     }
 
     /// The answer to a browser's preflight of a priced route.

@@ -5,6 +5,7 @@
 //! half way.
 
 pub(super) mod job;
+mod keeper;
 
 use std::sync::Arc;
 
@@ -12,11 +13,11 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::task::JoinHandle;
 use tracing::error;
 
-use self::job::{Charge, Ended, Job};
+use self::job::{Charge, Ended, Job, Taken};
 use super::answer::{Answer, Settled, Trouble};
 use super::refusal;
 use crate::facilitator::Verification;
-use crate::ledger::{Record, Transition, UnixMillis};
+use crate::ledger::{LedgerError, Record, Transition, UnixMillis};
 use crate::money::Amount;
 use crate::telemetry::Outcome as RequestOutcome;
 use crate::x402::{Network, PaymentId};
@@ -129,11 +130,13 @@ impl Ticket {
         match charge.pool.verify(&charge.order).await {
             Ok(Verification::Valid { payer }) => Ok(payer),
             Ok(Verification::Invalid { reason, detail }) => {
-                self.release(format!("refused: {reason}: {detail}")).await;
+                self.release(format!("refused: {reason}: {detail}"))
+                    .await
+                    .map_err(|Taken| self.pending(&charge, None))?;
                 Err(Unpaid { answer: self.job.refusal(&charge, reason), outcome: RequestOutcome::Refused })
             }
             Err(fault) => {
-                self.release(fault.to_string()).await;
+                self.release(fault.to_string()).await.map_err(|Taken| self.pending(&charge, None))?;
                 Err(Unpaid {
                     answer: Answer::trouble(&Trouble::FacilitatorUnavailable, None),
                     outcome: RequestOutcome::Unavailable,
@@ -167,18 +170,22 @@ impl Ticket {
             Ended::NotCharged(trouble) => {
                 Err(Unpaid { answer: Answer::trouble(&trouble, None), outcome: RequestOutcome::Unavailable })
             }
-            Ended::Unknown { transaction } => Err(Unpaid {
-                answer: refusal::pending(&self.job.quote, &charge.order.payment, transaction.as_deref()),
-                outcome: RequestOutcome::Pending,
-            }),
+            Ended::Unknown { transaction } => Err(self.pending(&charge, transaction.as_deref())),
         }
+    }
+
+    /// What the client gets while nobody knows what becomes of its payment.
+    fn pending(&self, charge: &Charge, transaction: Option<&str>) -> Unpaid {
+        let answer = refusal::pending(&self.job.quote, &charge.order.payment, transaction);
+        Unpaid { answer, outcome: RequestOutcome::Pending }
     }
 
     /// Decides what is done with the upstream's final response head. Settles where that is the route's mode.
     pub async fn head(&mut self, status: StatusCode) -> Head {
         if matches!(self.stage, Stage::Reserved(_)) {
             if refused_by_upstream(status) {
-                self.release(format!("the upstream answered {}", status.as_u16())).await;
+                // An upstream's refusal is free, whoever has the payment now.
+                let _: Result<(), Taken> = self.release(format!("the upstream answered {}", status.as_u16())).await;
                 return Head::Send(HeadPatch::default());
             }
             self.start();
@@ -202,7 +209,7 @@ impl Ticket {
     /// The upstream gave no response head. What the client gets, and what it is told of its payment.
     pub async fn upstream_failed(&mut self, trouble: Trouble) -> Unpaid {
         if matches!(self.stage, Stage::Reserved(_)) {
-            self.release("the upstream gave no answer".to_owned()).await;
+            let _: Result<(), Taken> = self.release("the upstream gave no answer".to_owned()).await;
         }
         if let Err(unpaid) = self.settled().await {
             return unpaid;
@@ -221,8 +228,8 @@ impl Ticket {
         let job = self.job.clone();
         // The hold goes with the job: who waits for this payment sees it delivered, not between the two.
         job.shared.clone().outlive(async move {
-            if let Err(error) = job.shared.record(&job.id, Transition::Delivered).await {
-                error!(payment_id = %job.id, %error, "delivered, but not written: the payment may open its route again");
+            if let Err(conflict @ LedgerError::Conflict { .. }) = job.keep(Transition::Delivered).await {
+                error!(payment_id = %job.id, %conflict, "delivered, but not written: it may open its route again");
             }
         });
     }
@@ -238,13 +245,14 @@ impl Ticket {
     }
 
     /// Gives the payment back: certainly not charged. In a task of its own, for the one who waits here may go.
-    async fn release(&mut self, why: String) {
+    async fn release(&mut self, why: String) -> Result<(), Taken> {
         self.stage = Stage::Closed;
         let job = self.job.clone();
-        let released = self.job.shared.tasks.spawn(async move { job.fail(why).await });
-        if let Err(panic) = released.await {
+        let released = self.job.shared.tasks.spawn(async move { job.release(why).await });
+        released.await.unwrap_or_else(|panic| {
             error!(payment_id = %self.job.id, "a payment was not given back: {panic}");
-        }
+            Ok(())
+        })
     }
 }
 
@@ -255,7 +263,7 @@ impl Drop for Ticket {
         let job = self.job.clone();
         match std::mem::replace(&mut self.stage, Stage::Closed) {
             Stage::Reserved(_) => {
-                self.job.shared.outlive(async move { job.fail("the client left".to_owned()).await });
+                self.job.shared.outlive(async move { drop(job.release("the client left".to_owned()).await) });
             }
             Stage::Settling(task, _) => self.job.shared.outlive(async move {
                 if let Ok(Ended::Settled(_)) = task.await {

@@ -13,6 +13,7 @@ pub mod generation;
 pub mod holds;
 pub mod identity;
 pub mod life;
+mod pace;
 mod refusal;
 mod shared;
 #[cfg(test)]
@@ -168,10 +169,14 @@ impl Gate {
         &self.shared
     }
 
-    /// Waits for settlements that have outlived their requests. No request may be decided on any more.
+    /// Waits for settlements that have outlived their requests. No request may be decided on any more. What a ledger that
+    /// is gone could not be told is tried for the last time: the next start finds it open and has it found out.
     pub async fn drain(&self) {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+        self.shared.draining.cancel();
+        self.shared.keepers.close();
+        self.shared.keepers.wait().await;
     }
 
     /// Judges a request.

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::holds::Holds;
+use super::pace::Paces;
 use super::unix_millis;
 use crate::access::Receipts;
-use crate::ledger::{Ledger, LedgerError, Record, Ruling, State, Transition};
+use crate::ledger::{Ledger, LedgerError, Record, Ruling, State, Transition, UnixMillis};
 use crate::resolve::Resolver;
 use crate::telemetry::Metrics;
 use crate::x402::PaymentId;
@@ -21,7 +23,13 @@ pub struct Shared {
     pub receipts: Receipts,
     /// Settlements and last writes that outlive their requests: a shutdown waits for them.
     pub tasks: TaskTracker,
+    /// Outcomes that could not be written when they happened: each is tried again until it is, or until a drain.
+    pub(super) keepers: TaskTracker,
+    /// The process is about to end: whoever keeps something tries for the last time.
+    pub(super) draining: CancellationToken,
     pub(super) holds: Holds,
+    /// When clients' retries last asked in vain.
+    pub(super) paces: Paces,
     /// Finds out what became of unknown payments.
     pub(super) resolver: Arc<Resolver>,
     pub(super) patience: Patience,
@@ -40,6 +48,10 @@ pub(super) struct Patience {
     pub(super) resolution: Duration,
     /// Before each new try to write down what has happened already.
     pub(super) write_again: &'static [Duration],
+    /// Then between two tries of its keeper: the first pause, doubled up to the second.
+    pub(super) keep: (Duration, Duration),
+    /// Between two asks for one payment that retries bring about: the first pause, doubled up to the second.
+    pub(super) ask_again: (Duration, Duration),
 }
 
 impl Patience {
@@ -49,6 +61,8 @@ impl Patience {
         look_again: Duration::from_millis(10),
         resolution: Duration::from_secs(8),
         write_again: &[Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1)],
+        keep: (Duration::from_secs(1), Duration::from_secs(5)),
+        ask_again: (Duration::from_secs(2), Duration::from_secs(30)),
     };
 }
 
@@ -64,7 +78,10 @@ impl Shared {
             ledger,
             receipts: Receipts::new(receipts_in_memory, metrics),
             tasks: TaskTracker::new(),
+            keepers: TaskTracker::new(),
+            draining: CancellationToken::new(),
             holds: Holds::default(),
+            paces: Paces::new(patience.ask_again),
             patience,
         }
     }
@@ -75,24 +92,31 @@ impl Shared {
         let mut pauses = self.patience.write_again.iter();
         let mut in_doubt = false;
         loop {
-            match self.ledger.advance(id, transition.clone(), now).await {
-                Ok(()) => return Ok(()),
-                // A try whose answer was lost may have been carried out.
-                Err(conflict @ LedgerError::Conflict { .. }) if in_doubt => {
-                    let record = self.ledger.find(id).await?;
-                    return if record.is_some_and(|record| is_done(&transition, &record)) {
-                        Ok(())
-                    } else {
-                        Err(conflict)
-                    };
-                }
-                Err(conflict @ LedgerError::Conflict { .. }) => return Err(conflict),
+            match self.write(id, &transition, now, in_doubt).await {
                 Err(error @ LedgerError::Unavailable(_)) => {
                     let Some(pause) = pauses.next() else { return Err(error) };
                     in_doubt = true;
                     tokio::time::sleep(*pause).await;
                 }
+                written @ (Ok(()) | Err(LedgerError::Conflict { .. })) => return written,
             }
+        }
+    }
+
+    /// One try. `in_doubt`: an earlier one, whose answer was lost, may have been carried out.
+    pub(super) async fn write(
+        &self,
+        id: &PaymentId,
+        transition: &Transition,
+        now: UnixMillis,
+        in_doubt: bool,
+    ) -> Result<(), LedgerError> {
+        match self.ledger.advance(id, transition.clone(), now).await {
+            Err(conflict @ LedgerError::Conflict { .. }) if in_doubt => {
+                let record = self.ledger.find(id).await?;
+                if record.is_some_and(|record| is_done(transition, &record)) { Ok(()) } else { Err(conflict) }
+            }
+            written => written,
         }
     }
 
@@ -112,7 +136,9 @@ fn is_done(transition: &Transition, record: &Record) -> bool {
         Transition::Settling => record.state == State::Settling,
         Transition::Settled { .. } | Transition::Ruled(Ruling::Settled { .. }) => record.state == State::Settled,
         Transition::Unknown { .. } => record.state == State::Unknown,
-        Transition::Failed { .. } | Transition::Ruled(Ruling::Failed) => record.state == State::Failed,
+        Transition::Released { .. } | Transition::Failed { .. } | Transition::Ruled(Ruling::Failed) => {
+            record.state == State::Failed
+        }
         Transition::Delivered => record.delivered_at.is_some(),
     }
 }

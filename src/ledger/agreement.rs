@@ -42,6 +42,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(facilitator, transaction, payer)| Transition::Settled { facilitator, transaction, payer }),
         2 => (name(), proptest::option::of(text(&["0x3"])), text(&["timeout"]))
             .prop_map(|(facilitator, transaction, error)| Transition::Unknown { facilitator, transaction, error }),
+        1 => text(&["refused"]).prop_map(|error| Transition::Released { error }),
         1 => text(&["refused"]).prop_map(|error| Transition::Failed { error }),
         2 => Just(Transition::Delivered),
         1 => text(&["0x5"]).prop_map(|transaction| Transition::Ruled(Ruling::Settled { transaction })),

@@ -40,12 +40,14 @@ pub(super) fn payment(n: u64, now: UnixMillis) -> NewPayment {
 }
 
 /// The transitions, each with something in every field.
-pub(super) fn transitions() -> [Transition; 7] {
+pub(super) fn transitions() -> [Transition; 8] {
+    let error = "refused";
     [
         Transition::Settling,
         settled(),
         unknown(),
-        Transition::Failed { error: "refused".into() },
+        Transition::Released { error: error.into() },
+        Transition::Failed { error: error.into() },
         Transition::Delivered,
         Transition::Ruled(Ruling::Settled { transaction: "0xcc".into() }),
         Transition::Ruled(Ruling::Failed),
@@ -162,12 +164,12 @@ async fn each_state_may_be_left_only_as_the_rules_say(ledger: Arc<dyn Ledger>) {
     // Rows are states, columns the transitions, in the order of their declarations.
     #[rustfmt::skip]
     let allowed = [
-        //                 settling settled unknown failed delivered ruled settled, failed
-        (State::Reserved, [true,    false,  false,  true,  false,    false,         false]),
-        (State::Settling, [false,   true,   true,   true,  false,    false,         false]),
-        (State::Settled,  [false,   false,  false,  false, true,     false,         false]),
-        (State::Unknown,  [false,   true,   false,  true,  false,    true,          true]),
-        (State::Failed,   [false,   false,  false,  false, false,    false,         false]),
+        //                 settling settled unknown released failed delivered ruled settled, failed
+        (State::Reserved, [true,    false,  false,  true,    true,  false,    false,         false]),
+        (State::Settling, [false,   true,   true,   true,    true,  false,    false,         false]),
+        (State::Settled,  [false,   false,  false,  false,   false, true,     false,         false]),
+        (State::Unknown,  [false,   true,   false,  false,   true,  false,    true,          true]),
+        (State::Failed,   [false,   false,  false,  false,   false, false,    false,         false]),
     ];
     let mut n = 0;
     for (state, row) in allowed {

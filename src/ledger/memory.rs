@@ -117,6 +117,7 @@ fn apply(record: &mut Record, transition: Transition, now: UnixMillis) -> Result
         (State::Reserved, Transition::Settling)
         | (State::Settling | State::Unknown, Transition::Settled { .. })
         | (State::Settling, Transition::Unknown { .. })
+        | (State::Reserved | State::Settling, Transition::Released { .. })
         | (State::Reserved | State::Settling | State::Unknown, Transition::Failed { .. })
         | (State::Settled, Transition::Delivered)
         | (State::Unknown, Transition::Ruled(_)) => {}
@@ -125,6 +126,7 @@ fn apply(record: &mut Record, transition: Transition, now: UnixMillis) -> Result
             Transition::Settling
             | Transition::Settled { .. }
             | Transition::Unknown { .. }
+            | Transition::Released { .. }
             | Transition::Failed { .. }
             | Transition::Delivered
             | Transition::Ruled(_),
@@ -150,7 +152,7 @@ fn apply(record: &mut Record, transition: Transition, now: UnixMillis) -> Result
             record.transaction = transaction;
             record.error = Some(error);
         }
-        Transition::Failed { error } => {
+        Transition::Released { error } | Transition::Failed { error } => {
             enter(record, State::Failed, now);
             record.error = Some(error);
         }

@@ -186,6 +186,12 @@ pub enum Transition {
         /// For the operator.
         error: Arc<str>,
     },
+    /// From reserved or settling, by the gateway that has it: certainly not charged. What others took over meanwhile is
+    /// theirs to find out, and may be charged by them.
+    Released {
+        /// For the operator.
+        error: Arc<str>,
+    },
     /// From reserved, settling or unknown: certainly not charged.
     Failed {
         /// For the operator.
@@ -216,7 +222,7 @@ impl Transition {
             Transition::Settling => "settling",
             Transition::Settled { .. } => "settled",
             Transition::Unknown { .. } => "unknown",
-            Transition::Failed { .. } => "failed",
+            Transition::Released { .. } | Transition::Failed { .. } => "failed",
             Transition::Delivered => "delivered",
             Transition::Ruled(Ruling::Settled { .. }) => "settled",
             Transition::Ruled(Ruling::Failed) => "failed",

@@ -233,6 +233,28 @@ async fn all_goes_on(fleet: &Fleet, pass: &str) {
 }
 
 #[tokio::test]
+async fn an_outcome_that_the_database_could_not_be_told_is_written_when_it_is_back() {
+    let server = Postgres::start();
+    let url = server.database().await;
+    let house = House::build("settle = \"before\"", |setup| setup.ledger(&url)).await;
+    let payment = house.payment("/paid/ok").await;
+    let held = house.facilitator.hold_settle(Settle::Settled);
+    let first = async {
+        house.facilitator.settle_reached(1).await;
+        server.stop();
+        held.release();
+    };
+    let (response, ()) = join(house.redeem("/paid/ok", &payment), first).await;
+    assert_eq!((response.status, response.error().as_str()), (503, "settlement_pending"), "{response:?}");
+    server.start_again();
+    let entry = house.gateway.entry_becomes("settled", |entry| entry.state() == "settled").await;
+    assert!(!entry.delivered());
+    assert_eq!(house.facilitator.calls().1, 1, "nobody was asked again");
+    assert_eq!(house.redeem("/paid/ok", &payment).await.status, 200);
+    assert_eq!((house.facilitator.calls().1, house.upstream.count()), (1, 1));
+}
+
+#[tokio::test]
 async fn a_gateway_without_its_database_does_not_start_and_says_where_it_looked() {
     let house = House::with_route("").await;
     let text = house.gateway.setup().clone().ledger("postgres://farebox:hushhush@127.0.0.1:1/shop").render(0, 0);

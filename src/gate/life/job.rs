@@ -15,7 +15,7 @@ use crate::gate::answer::{self, Answer, FAREBOX_PASS, FAREBOX_PAYMENT_ID, Settle
 use crate::gate::generation::Quote;
 use crate::gate::holds::Hold;
 use crate::gate::{Shared, refusal, unix_millis};
-use crate::ledger::{Transition, UnixMillis};
+use crate::ledger::{LedgerError, Transition, UnixMillis};
 use crate::telemetry::{Mode, RouteMetrics, SettlementOutcome};
 use crate::x402::{Dialect, PaymentId, Reason, SettlementResponse};
 
@@ -44,6 +44,10 @@ pub struct Charge {
     pub(in crate::gate) pool: Arc<Pool>,
 }
 
+/// Others have the payment now.
+#[derive(Debug)]
+pub(super) struct Taken;
+
 /// How a settlement ended.
 #[derive(Debug, Clone)]
 pub(super) enum Ended {
@@ -60,13 +64,15 @@ pub(super) enum Ended {
 impl Job {
     /// Moves the money. The payment is `settling` in the ledger before the facilitator is asked, and its outcome
     /// is there before anybody is told.
-    pub(super) async fn settle(&self, charge: &Charge) -> Ended {
+    pub(super) async fn settle(self: &Arc<Job>, charge: &Charge) -> Ended {
         if self.quote.terms.settle == SettleMode::OnSuccess
             && let Err(error) = self.shared.ledger.advance(&self.id, Transition::Settling, unix_millis()).await
         {
             error!(payment_id = %self.id, %error, "not settled: the ledger cannot be written");
             // It may have been written all the same, and nobody has been asked to settle anything.
-            self.fail("the ledger could not be written before the settlement".to_owned()).await;
+            // Where others took it over, it is theirs to say more.
+            let _: Result<(), Taken> =
+                self.release("the ledger could not be written before the settlement".to_owned()).await;
             return Ended::NotCharged(Trouble::LedgerUnavailable);
         }
         let settlement = charge.pool.settle(&charge.order).await;
@@ -81,7 +87,7 @@ impl Job {
         ended
     }
 
-    async fn write(&self, charge: &Charge, settlement: Settlement) -> Ended {
+    async fn write(self: &Arc<Job>, charge: &Charge, settlement: Settlement) -> Ended {
         match settlement {
             Settlement::Settled { facilitator, transaction, payer } => {
                 let offer = &charge.order.offer;
@@ -98,13 +104,15 @@ impl Job {
                 self.settled(facilitator, money).await
             }
             Settlement::Refused { reason, detail } => {
-                self.fail(format!("refused: {reason}: {detail}")).await;
-                Ended::Refused(reason)
+                match self.release(format!("refused: {reason}: {detail}")).await {
+                    Ok(()) => Ended::Refused(reason),
+                    Err(Taken) => Ended::Unknown { transaction: None },
+                }
             }
-            Settlement::NotSent { fault } => {
-                self.fail(fault.to_string()).await;
-                Ended::NotCharged(Trouble::FacilitatorUnavailable)
-            }
+            Settlement::NotSent { fault } => match self.release(fault.to_string()).await {
+                Ok(()) => Ended::NotCharged(Trouble::FacilitatorUnavailable),
+                Err(Taken) => Ended::Unknown { transaction: None },
+            },
             Settlement::Unknown { facilitator, transaction, detail } => {
                 warn!(
                     payment_id = %self.id, route = %self.route, %facilitator, transaction, detail,
@@ -115,27 +123,23 @@ impl Job {
                 let transaction: Option<Arc<str>> = transaction.map(Arc::from);
                 let unknown =
                     Transition::Unknown { facilitator, transaction: transaction.clone(), error: detail.into() };
-                if let Err(error) = self.shared.record(&self.id, unknown).await {
-                    error!(
-                        payment_id = %self.id, %error,
-                        "unknown, and not written: it stays settling until its payment comes again, or a restart"
-                    );
-                }
+                // Where it conflicts, others took it over and find it out.
+                drop(self.keep(unknown).await);
                 Ended::Unknown { transaction }
             }
         }
     }
 
-    async fn settled(&self, facilitator: Arc<str>, money: Money) -> Ended {
+    async fn settled(self: &Arc<Job>, facilitator: Arc<str>, money: Money) -> Ended {
         let settled = Transition::Settled {
             facilitator,
             transaction: money.transaction.clone(),
             payer: Some(money.payer.clone()),
         };
-        if let Err(error) = self.shared.record(&self.id, settled).await {
+        if let Err(error) = self.keep(settled).await {
             error!(
                 payment_id = %self.id, transaction = %money.transaction, %error,
-                "settled, but not written: the payment is unknown until the ledger works and it is resolved"
+                "settled, but not written: the client is told to send the same payment again"
             );
             return Ended::Unknown { transaction: Some(money.transaction) };
         }
@@ -145,13 +149,16 @@ impl Job {
         Ended::Settled(money)
     }
 
-    /// Certainly not charged.
-    pub(super) async fn fail(&self, why: String) {
-        if let Err(error) = self.shared.record(&self.id, Transition::Failed { error: why.into() }).await {
-            error!(
-                payment_id = %self.id, %error,
-                "not charged, but not written: the next request with this payment will put it right"
-            );
+    /// Certainly not charged by this gateway. `Err`: while it stood still others took the payment over, and they may
+    /// charge it.
+    pub(super) async fn release(self: &Arc<Job>, why: String) -> Result<(), Taken> {
+        match self.keep(Transition::Released { error: why.into() }).await {
+            // What could not be written is kept, and certain all the same.
+            Ok(()) | Err(LedgerError::Unavailable(_)) => Ok(()),
+            Err(conflict @ LedgerError::Conflict { .. }) => {
+                warn!(payment_id = %self.id, %conflict, "not charged here, but others have taken the payment over");
+                Err(Taken)
+            }
         }
     }
 

@@ -68,7 +68,7 @@ impl Step {
             Transition::Settling => Step::Settling,
             Transition::Settled { .. } => Step::Settled,
             Transition::Unknown { .. } => Step::Unknown,
-            Transition::Failed { .. } => Step::Failed,
+            Transition::Released { .. } | Transition::Failed { .. } => Step::Failed,
             Transition::Delivered => Step::Delivered,
             Transition::Ruled(_) => Step::Ruled,
         }

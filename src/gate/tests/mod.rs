@@ -8,6 +8,7 @@ mod wallet;
 
 mod elsewhere;
 mod entry;
+mod keeping;
 mod ledger_faults;
 mod model;
 mod modes;

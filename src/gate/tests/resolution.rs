@@ -1,13 +1,15 @@
 //! A payment whose outcome was lost, and its client that comes back with it.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::MODES;
+use super::clock::Clock;
 use super::doubles::Step;
 use super::stand::{Ask, Stand, Upstream};
 use super::wallet::{Signed, Wallet};
 use crate::facilitator::{Fault, FaultKind, Settlement};
-use crate::ledger::State;
+use crate::ledger::{Ledger as _, State, Transition};
 use crate::telemetry::Outcome;
 use crate::x402::Reason;
 
@@ -140,6 +142,50 @@ async fn an_impatient_retry_leaves_the_try_to_go_on() {
     stand.rest().await;
     assert_eq!((stand.transfers(), stand.state(&signed).await), (1, Some(State::Settled)));
     assert_eq!(stand.visit(&ask, OK).await.outcome, Outcome::Redelivered);
+}
+
+/// Whoever waited for others already does not wait as long again.
+#[tokio::test]
+async fn what_a_retry_waits_for_is_bounded_together() {
+    let (stand, signed, ask) = stand_with_unknown("").await;
+    let asked = stand.facilitator.pause_settle();
+    let seen = stand.impatient_with_others().visit_without_rest(&ask, OK).await;
+    assert_eq!((seen.status, seen.outcome), (503, Outcome::Pending));
+    asked.release();
+    stand.rest().await;
+    assert_eq!(stand.state(&signed).await, Some(State::Unknown), "asked by the other gate, which goes on");
+}
+
+fn retry_after(seen: &super::stand::Seen) -> Duration {
+    assert!(seen.status == 503 && seen.says_same_payment_again(), "{seen:?}");
+    Duration::from_secs(seen.text("retry-after").unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn retries_in_a_tight_loop_ask_seldom_and_are_told_when_to_come_back() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    for mode in MODES {
+        let clock = Clock::hold();
+        let (stand, signed, ask) = stand_with_unknown(&format!("settle = \"{mode}\"\nredeliver = \"10m\"")).await;
+        let stand = stand.asking_seldom(HOUR, 3 * HOUR);
+        for (n, pause) in [(2, HOUR), (3, 2 * HOUR), (4, 3 * HOUR), (5, 3 * HOUR)] {
+            stand.facilitator.settle_next(lost());
+            for retry in 0..5 {
+                let wait = retry_after(&stand.visit(&ask, OK).await);
+                assert_eq!(stand.facilitator.settles(), n, "{mode}: retry {retry} asks only if it is the first");
+                assert!(wait <= pause && wait > pause / 2, "{mode} retry {retry}: {wait:?} of {pause:?}");
+            }
+            clock.forward(retry_after(&stand.visit(&ask, OK).await));
+        }
+        stand.facilitator.settle_next(lost());
+        assert_eq!(stand.visit(&ask, OK).await.outcome, Outcome::Pending, "{mode}: its time is over, and asked again");
+        assert_eq!(stand.facilitator.settles(), 6, "{mode}");
+        // The reconciler finds it out inside the pause.
+        let settled = Transition::Settled { facilitator: "main".into(), transaction: "0xfeed".into(), payer: None };
+        stand.ledger.inner.advance(&signed.id(), settled, crate::gate::unix_millis()).await.unwrap();
+        let seen = stand.visit(&ask, OK).await;
+        assert_eq!((seen.outcome, seen.served), (Outcome::Redelivered, true), "{mode}");
+    }
 }
 
 #[tokio::test]

@@ -181,6 +181,8 @@ impl Stand {
             look_again: Duration::ZERO,
             resolution: LONG,
             write_again: &[Duration::ZERO; 3],
+            keep: (Duration::ZERO, Duration::ZERO),
+            ask_again: (Duration::ZERO, Duration::ZERO),
         };
         Stand {
             gate: Gate::with_patience(ledger.clone(), metrics.clone(), RECEIPTS, patience),
@@ -220,6 +222,18 @@ impl Stand {
             gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), RECEIPTS, patience),
             ..self.clone()
         }
+    }
+
+    /// The same with such pauses between two tries of what could not be written.
+    pub fn with_keep(&self, pause: Duration) -> Stand {
+        let patience = Patience { keep: (pause, pause), ..self.gate.shared().patience };
+        Stand { gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), patience), ..self.clone() }
+    }
+
+    /// The same with pauses between what retries ask: the first, and the longest.
+    pub fn asking_seldom(&self, first: Duration, longest: Duration) -> Stand {
+        let patience = Patience { ask_again: (first, longest), ..self.gate.shared().patience };
+        Stand { gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), patience), ..self.clone() }
     }
 
     /// The same with waits of no length for other requests.
@@ -297,6 +311,14 @@ impl Stand {
         tasks.close();
         tasks.wait().await;
         tasks.reopen();
+    }
+
+    /// Waits until everything is written that could not be when it happened.
+    pub async fn catch_up(&self) {
+        let keepers = &self.gate.shared().keepers;
+        keepers.close();
+        keepers.wait().await;
+        keepers.reopen();
     }
 
     /// How often money moved.

@@ -206,6 +206,8 @@ async fn a_gateway_that_lost_its_lease_neither_settles_nor_releases_what_others_
     two.advance(&id(1), Transition::Settling, 310).await.unwrap();
     assert!(is_conflict(one.advance(&id(1), failed(), 320).await));
     two.advance(&id(1), settled(), 330).await.unwrap();
+    // It may be charged by who took it over.
+    assert!(is_conflict(one.advance(&id(2), Transition::Released { error: "refused".into() }, 340).await));
     // Money that moved is written by whoever knows.
     assert_eq!(state(&one, 2).await, State::Unknown);
     one.advance(&id(2), settled(), 400).await.unwrap();

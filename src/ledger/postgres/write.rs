@@ -102,6 +102,13 @@ WITH done AS (
     WHERE id = $2 AND state = 'settling' AND holder = $7 AND clock_timestamp() < $1 RETURNING 1)
 SELECT EXISTS (SELECT FROM done), clock_timestamp() < $1";
 
+const RELEASED_BY_HOLDER: &str = "
+WITH done AS (
+    UPDATE farebox_payment SET state = 'failed', updated_at = $3, error = $4, holder = NULL, settle_request = NULL
+    WHERE id = $2 AND state IN ('reserved', 'settling') AND holder = $5 AND clock_timestamp() < $1
+    RETURNING 1)
+SELECT EXISTS (SELECT FROM done), clock_timestamp() < $1";
+
 const FAILED: &str = "
 WITH done AS (
     UPDATE farebox_payment SET state = 'failed', updated_at = $3, error = $4, holder = NULL, settle_request = NULL
@@ -150,6 +157,9 @@ pub(super) async fn advance(
             let transaction = transaction.as_deref().map(storable);
             let texts = (storable(facilitator), storable(error));
             pool.write(UNKNOWN, &[&until, &key, &now, &texts.0, &transaction, &texts.1, &node.id]).await?
+        }
+        Transition::Released { error } => {
+            pool.write(RELEASED_BY_HOLDER, &[&until, &key, &now, &storable(error), &node.id]).await?
         }
         Transition::Failed { error } => pool.write(FAILED, &[&until, &key, &now, &storable(error), &node.id]).await?,
         Transition::Delivered => pool.write(DELIVERED, &[&until, &key, &now]).await?,

@@ -72,6 +72,9 @@ UPDATE payment SET
     state = 'unknown', updated_at = ?2, next_try_at = ?2, facilitator = ?3, "transaction" = ?4, error = ?5
 WHERE id = ?1 AND state = 'settling'"#;
 
+const RELEASED_BY_HOLDER: &str = "
+UPDATE payment SET state = 'failed', updated_at = ?2, error = ?3 WHERE id = ?1 AND state IN ('reserved', 'settling')";
+
 const FAILED: &str = "
 UPDATE payment SET state = 'failed', updated_at = ?2, error = ?3
 WHERE id = ?1 AND state IN ('reserved', 'settling', 'unknown')";
@@ -101,6 +104,9 @@ pub(super) fn advance(
         Transition::Unknown { facilitator, transaction, error } => connection
             .prepare_cached(UNKNOWN)?
             .execute(params![key, now, &**facilitator, transaction.as_deref(), &**error])?,
+        Transition::Released { error } => {
+            connection.prepare_cached(RELEASED_BY_HOLDER)?.execute(params![key, now, &**error])?
+        }
         Transition::Failed { error } => connection.prepare_cached(FAILED)?.execute(params![key, now, &**error])?,
         Transition::Delivered => connection.prepare_cached(DELIVERED)?.execute(params![key, now])?,
         Transition::Ruled(Ruling::Settled { transaction }) => {
