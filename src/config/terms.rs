@@ -36,6 +36,7 @@ pub struct Terms {
     /// For how long a receipt opens the route again; `None`: one payment opens one request.
     pub window: Option<Window>,
     /// For how long a settled, undelivered payment opens the route again.
+    /// Time alone bounds it: a bound on tries would take what was paid for from an honest client on a bad link.
     pub redeliver: Duration,
     /// For people.
     pub description: String,
