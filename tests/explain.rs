@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use farebox::cli::explain::{Outcome, explain};
 use farebox::config::{
-    Admin, Charge, Config, Connections, LedgerConfig, LedgerUrl, Log, LogFormat, Route, Server, ServerAddress, SettleMode,
-    Terms,
-    Unmatched, Upstream, UpstreamHost, Verify, Window,
+    Admin, Charge, Config, Connections, LedgerConfig, LedgerUrl, Log, LogFormat, Route, Server, ServerAddress,
+    SettleMode, Terms, Unmatched, Upstream, UpstreamHost, Verify, Window,
 };
 use farebox::route::matcher::Matcher;
 use farebox::route::pattern::{HostPattern, Methods, PathPattern, Pattern};
@@ -91,6 +90,7 @@ fn config(unmatched: Unmatched) -> Config {
             drain_timeout: Duration::from_secs(30),
             payment_header_bytes: 16 * 1024,
             receipts_in_memory: 100_000,
+            upstream_secrets: Vec::new(),
         },
         admin: Admin { listen: None },
         log: Log { format: LogFormat::Text, level: "info".into(), access: true },

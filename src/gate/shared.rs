@@ -62,7 +62,7 @@ impl Patience {
         resolution: Duration::from_secs(8),
         write_again: &[Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1)],
         keep: (Duration::from_secs(1), Duration::from_secs(5)),
-        ask_again: (Duration::from_secs(2), Duration::from_secs(30)),
+        ask_again: (Duration::from_secs(2), Duration::from_secs(10)),
     };
 }
 

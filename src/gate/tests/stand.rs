@@ -227,13 +227,19 @@ impl Stand {
     /// The same with such pauses between two tries of what could not be written.
     pub fn with_keep(&self, pause: Duration) -> Stand {
         let patience = Patience { keep: (pause, pause), ..self.gate.shared().patience };
-        Stand { gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), patience), ..self.clone() }
+        Stand {
+            gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), RECEIPTS, patience),
+            ..self.clone()
+        }
     }
 
     /// The same with pauses between what retries ask: the first, and the longest.
     pub fn asking_seldom(&self, first: Duration, longest: Duration) -> Stand {
         let patience = Patience { ask_again: (first, longest), ..self.gate.shared().patience };
-        Stand { gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), patience), ..self.clone() }
+        Stand {
+            gate: Gate::with_patience(self.ledger.clone(), self.metrics.clone(), RECEIPTS, patience),
+            ..self.clone()
+        }
     }
 
     /// The same with waits of no length for other requests.
