@@ -16,13 +16,13 @@ use super::{Ledger, UnixMillis};
 use crate::telemetry::Metrics;
 
 /// How long a batch should take: payments that come meanwhile wait for it.
-const BATCH_TIME: Duration = Duration::from_millis(10);
-/// Payments of a first batch; from then on as many as [`BATCH_TIME`] allows.
-const BATCH_FIRST: u32 = 16;
-/// Payments of the largest batch.
-const BATCH_MAX: u32 = 512;
+const BATCH_TIME: Duration = Duration::from_millis(20);
 /// After each batch the ledger is left to payments for so many times as long as the batch took.
-const REST: u32 = 4;
+const REST: u32 = 3;
+/// Payments of the smallest batch: a few milliseconds of work, however long its turn and the disk are waited for.
+const BATCH_MIN: u32 = 128;
+/// Payments of the largest batch.
+const BATCH_MAX: u32 = 1024;
 
 /// How often it does what.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +74,7 @@ impl Pruner {
     /// Forgets all that is old now, batch by batch, for as long as that is what is wanted.
     async fn round(&self, wanted: Duration, keep: &impl Fn() -> Option<Duration>) {
         let until = before((self.clock)(), wanted);
-        let mut limit = BATCH_FIRST;
+        let mut limit = BATCH_MIN;
         let mut pruned: u64 = 0;
         while keep() == Some(wanted) {
             let began = Instant::now();
@@ -101,7 +101,7 @@ impl Pruner {
 /// How many payments the next batch takes, after one of so many took so long.
 fn next_limit(limit: u32, took: Duration) -> u32 {
     if took > BATCH_TIME {
-        (limit / 2).max(1)
+        (limit / 2).max(BATCH_MIN)
     } else if took * 2 < BATCH_TIME {
         limit.saturating_mul(2).min(BATCH_MAX)
     } else {
@@ -135,11 +135,11 @@ mod tests {
     #[test]
     fn a_batch_takes_as_long_as_payments_may_wait_for_it() {
         let cases = [
-            (16, Duration::ZERO, 32),
-            (16, BATCH_TIME / 2, 16),
-            (16, BATCH_TIME, 16),
-            (16, BATCH_TIME * 2, 8),
-            (1, BATCH_TIME * 2, 1),
+            (200, Duration::ZERO, 400),
+            (200, BATCH_TIME / 2, 200),
+            (200, BATCH_TIME, 200),
+            (400, BATCH_TIME * 2, 200),
+            (BATCH_MIN, BATCH_TIME * 2, BATCH_MIN),
             (BATCH_MAX, Duration::ZERO, BATCH_MAX),
         ];
         for (limit, took, expected) in cases {
@@ -207,12 +207,12 @@ mod tests {
     #[tokio::test]
     async fn a_round_ends_when_it_is_wanted_no_more() {
         let ledger = Arc::new(MemoryLedger::default());
-        for n in 0..40 {
+        for n in 0..200 {
             bring(&*ledger, n, State::Settled).await;
         }
         let asked = std::sync::atomic::AtomicU32::new(0);
         let once = || (asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0).then_some(DAY);
         pruner(ledger.clone(), &Metrics::new(), || i64::MAX).round(DAY, &once).await;
-        assert_eq!(left(&ledger).await, 40 - u64::from(BATCH_FIRST));
+        assert_eq!(left(&ledger).await, 200 - u64::from(BATCH_MIN));
     }
 }

@@ -91,7 +91,7 @@ fn named(text: &str, network: &Network) -> Option<Arc<str>> {
 /// Whether a payment is there to be decided on.
 enum Taken {
     /// Unknown, and nobody else's for a moment.
-    Ours(Arc<dyn Ledger>, Unresolved),
+    Ours(Arc<dyn Ledger>, Box<Unresolved>),
     /// Why not.
     Not(String),
 }
@@ -106,7 +106,7 @@ async fn taken(url: &LedgerUrl, ledger: Arc<dyn Ledger>, id: &PaymentId) -> Resu
         let worker = format!("operator-{:016x}", rand::random::<u64>());
         let claim = Claim { worker: &worker, now, until: now.saturating_add(CLAIM_MS) };
         if let Some(unresolved) = ledger.claim(id, claim).await? {
-            return Ok(Taken::Ours(ledger, unresolved));
+            return Ok(Taken::Ours(ledger, Box::new(unresolved)));
         }
         let record = ledger.find(id).await?;
         match record.as_ref().map(|record| record.state) {
