@@ -20,8 +20,8 @@
 //!
 //! # The house
 //!
-//! Imports point downwards only, in this order: `cli`, `proxy`, `admin`, `gate`, `resolve`, `access`, `ledger`,
-//! `facilitator`, `config`, `route`, `evm`, `x402`, `outbound`, `money`. `telemetry` imports none of them and may be
+//! Imports point downwards only, in this order: `cli`, `proxy`, `admin`, `gate`, `resolve`, `access`, `limit`,
+//! `ledger`, `facilitator`, `config`, `route`, `evm`, `x402`, `outbound`, `money`. `telemetry` imports none of them and may be
 //! imported by all. Only `proxy` knows Pingora.
 
 #![deny(missing_docs)]
@@ -38,6 +38,7 @@ pub mod facilitator;
 pub mod fuzzing;
 pub mod gate;
 pub mod ledger;
+pub mod limit;
 pub mod money;
 pub mod outbound;
 pub mod proxy;

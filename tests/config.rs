@@ -135,6 +135,9 @@ fn the_defaults_are_those_that_the_example_shows() {
         "headers",
         "extra",
         "host",
+        "client_header",
+        "limit",
+        "free",
     ];
     let shown = |text: &str| {
         let mut loaded = parse(text).unwrap_or_else(|report| panic!("{report}"));

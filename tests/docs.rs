@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use farebox::telemetry::Metrics;
 use farebox::telemetry::labels::{
-    Label, LedgerOperation, Mode, Operation, Outcome, Reload, Resolution, ResolvedBy, SettlementOutcome,
-    UnsettledState, WindowHit,
+    Counted, Label, LedgerOperation, Limit, Mode, Operation, Outcome, Reload, Resolution, ResolvedBy,
+    SettlementOutcome, UnsettledState, WindowHit,
 };
 
 const README: &str = include_str!("../README.md");
@@ -29,6 +29,8 @@ fn every_label_value_is_explained() {
     }
     let closed = [
         values::<Outcome>(),
+        values::<Limit>(),
+        values::<Counted>(),
         values::<Mode>(),
         values::<SettlementOutcome>(),
         values::<WindowHit>(),

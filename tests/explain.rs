@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use farebox::cli::explain::{Outcome, explain};
 use farebox::config::{
-    Admin, Charge, Config, Connections, LedgerConfig, LedgerUrl, Log, LogFormat, Route, Server, ServerAddress,
-    SettleMode, Terms, Unmatched, Upstream, UpstreamHost, Verify, Window,
+    Admin, Charge, ClientHeader, Config, Connections, LedgerConfig, LedgerUrl, Log, LogFormat, Rate, Route, Server,
+    ServerAddress, SettleMode, Terms, Unmatched, Upstream, UpstreamHost, Verify, Window,
 };
 use farebox::route::matcher::Matcher;
 use farebox::route::pattern::{HostPattern, Methods, PathPattern, Pattern};
@@ -36,6 +36,7 @@ fn priced(offers: Vec<Offer>, settle: SettleMode, verify: Verify, window: Option
         verify,
         window,
         redeliver: Duration::from_secs(600),
+        free: None,
         description: String::new(),
         mime_type: String::new(),
     })
@@ -47,7 +48,14 @@ fn route(name: &str, methods: &[&str], host: Option<&str>, path: &str, charge: C
         path: PathPattern::parse(path).unwrap(),
         methods: if methods.is_empty() { Methods::Any } else { Methods::parse(methods).unwrap() },
     };
-    Arc::new(Route { name: name.into(), shown: pattern.to_string(), pattern, upstream: "api".into(), charge })
+    Arc::new(Route {
+        name: name.into(),
+        shown: pattern.to_string(),
+        pattern,
+        upstream: "api".into(),
+        charge,
+        limit: None,
+    })
 }
 
 fn config(unmatched: Unmatched) -> Config {
@@ -86,11 +94,15 @@ fn config(unmatched: Unmatched) -> Config {
             public_url: None,
             unmatched,
             trusted_proxies: Vec::new(),
+            client_header: ClientHeader::Either,
             threads: None,
             drain_timeout: Duration::from_secs(30),
             payment_header_bytes: 16 * 1024,
             receipts_in_memory: 100_000,
             upstream_secrets: Vec::new(),
+            request_body_bytes: 16 * 1024 * 1024,
+            requests_in_flight: 10_000,
+            payment_limit: Rate { count: 100, per: Duration::from_secs(1) },
         },
         admin: Admin { listen: None },
         log: Log { format: LogFormat::Text, level: "info".into(), access: true },

@@ -21,6 +21,16 @@ pub struct FacilitatorConfig {
     pub at: FacilitatorAt,
 }
 
+impl FacilitatorConfig {
+    /// `/verify` and `/settle` that may be under way at once: any number in this process.
+    pub fn calls_in_flight(&self) -> usize {
+        match &self.at {
+            FacilitatorAt::Http(http) => http.calls_in_flight,
+            FacilitatorAt::Sandbox(_) => usize::MAX,
+        }
+    }
+}
+
 /// Where a facilitator is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FacilitatorAt {
@@ -47,6 +57,8 @@ pub struct HttpFacilitator {
     pub verify_timeout: Duration,
     /// For a whole `/settle`: below 10 seconds is dangerous.
     pub settle_timeout: Duration,
+    /// `/verify` and `/settle` that may be under way at once.
+    pub calls_in_flight: usize,
 }
 
 /// The facilitator in this process.
@@ -85,6 +97,7 @@ pub(super) const FACILITATOR: Keys = Keys {
         "read_timeout",
         "verify_timeout",
         "settle_timeout",
+        "calls_in_flight",
         "balance",
         "verify_delay",
         "settle_delay",
@@ -93,13 +106,16 @@ pub(super) const FACILITATOR: Keys = Keys {
 };
 
 const HTTP_ONLY: &[&str] =
-    &["bearer", "headers", "connect_timeout", "read_timeout", "verify_timeout", "settle_timeout"];
+    &["bearer", "headers", "connect_timeout", "read_timeout", "verify_timeout", "settle_timeout", "calls_in_flight"];
 const SANDBOX_ONLY: &[&str] = &["balance", "verify_delay", "settle_delay", "fail"];
 
 const CONNECT_DEFAULT: Duration = Duration::from_secs(2);
 const READ_DEFAULT: Duration = Duration::from_secs(30);
 const VERIFY_DEFAULT: Duration = Duration::from_secs(10);
 const SETTLE_DEFAULT: Duration = Duration::from_secs(30);
+/// 128 payments a second, where a settlement waits two seconds for its block.
+const CALLS_IN_FLIGHT_DEFAULT: usize = 256;
+const CALLS_IN_FLIGHT: std::ops::RangeInclusive<u64> = 1..=65_536;
 /// Chains with two-second blocks and polling facilitators take seven seconds in peace.
 const SETTLE_SAFE: Duration = Duration::from_secs(10);
 const BALANCE_DEFAULT: &str = "10";
@@ -172,6 +188,7 @@ struct Unaddressed {
     read_timeout: Duration,
     verify_timeout: Duration,
     settle_timeout: Duration,
+    calls_in_flight: usize,
 }
 
 fn read_http(reader: &mut Reader<'_>, section: &Section<'_>) -> Unaddressed {
@@ -198,6 +215,7 @@ fn read_http(reader: &mut Reader<'_>, section: &Section<'_>) -> Unaddressed {
         read_timeout,
         verify_timeout: section.timeout(reader, "verify_timeout", VERIFY_DEFAULT),
         settle_timeout,
+        calls_in_flight: section.size(reader, "calls_in_flight", CALLS_IN_FLIGHT, CALLS_IN_FLIGHT_DEFAULT),
     }
 }
 
@@ -219,6 +237,7 @@ impl Unaddressed {
             read_timeout: self.read_timeout,
             verify_timeout: self.verify_timeout,
             settle_timeout: self.settle_timeout,
+            calls_in_flight: self.calls_in_flight,
         }
     }
 }

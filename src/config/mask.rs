@@ -17,6 +17,7 @@ const HARMLESS: &[&str] = &[
     "read_timeout",
     "verify_timeout",
     "settle_timeout",
+    "calls_in_flight",
     "balance",
     "verify_delay",
     "settle_delay",

@@ -21,6 +21,7 @@ mod log;
 mod mask;
 mod network;
 mod postgres;
+mod rate;
 mod reference;
 mod restart;
 mod route;
@@ -55,10 +56,11 @@ pub use facilitator::{FacilitatorAt, FacilitatorConfig, HttpFacilitator, Sandbox
 pub use ledger::{LedgerConfig, LedgerUrl};
 pub use log::{Log, LogFormat};
 pub use postgres::{PostgresUrl, ServerTrust};
+pub use rate::{Allowance, LimitBy, Rate, RouteLimit};
 pub use restart::Started;
 pub use route::Route;
 pub use secret::{PassKey, Secret};
-pub use server::{Admin, Server, Unmatched};
+pub use server::{Admin, ClientHeader, Server, Unmatched};
 pub use source::load;
 pub use terms::{Charge, SettleMode, Terms, Verify, Window};
 pub use tls::Tls;
@@ -148,6 +150,8 @@ pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static [&'static st
         &upstream::UPSTREAM,
         &route::ROUTE,
         &terms::WINDOW,
+        &rate::LIMIT,
+        &rate::FREE,
     ]
     .into_iter()
     .map(|keys| (keys.section, keys.names))
@@ -232,7 +236,7 @@ fn resolve(reader: &mut Reader<'_>, table: &DeTable<'_>, text: &str) -> Option<C
         pass_keys,
         facilitators: facilitators.into_map(|facilitator| facilitator),
         networks: networks.nodes(),
-        ways: ways.into_map(|way| Way { facilitators: way.facilitators }),
+        ways: ways.into_map(|way| Way { facilitators: way.facilitators, facilitator_timeout: way.facilitator_timeout }),
         upstreams: upstreams.into_map(|upstream| upstream),
         routes: routes.routes.into_iter().map(|read| read.route).collect(),
         matcher: routes.matcher,

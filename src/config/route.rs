@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::declared::Declarations;
 use super::diagnostic::{Diagnostic, Span};
+use super::rate::{self, RouteLimit};
 use super::section::{Keys, Reader, Section, Text};
 use super::terms::{self, Charge, Priced};
 use super::upstream::Upstream;
@@ -26,6 +27,8 @@ pub struct Route {
     pub upstream: Arc<str>,
     /// What it costs.
     pub charge: Charge,
+    /// How often one may ask.
+    pub limit: Option<RouteLimit>,
 }
 
 pub(super) const ROUTE: Keys = Keys {
@@ -42,6 +45,8 @@ pub(super) const ROUTE: Keys = Keys {
         "verify",
         "window",
         "redeliver",
+        "limit",
+        "free",
         "description",
         "mime_type",
     ],
@@ -91,9 +96,11 @@ pub(super) fn read(
         let pattern = read_pattern(reader, &section);
         let upstream = read_upstream(reader, &section, upstreams);
         let charge = terms::read(reader, &section, ways);
+        let is_free = matches!(charge, Some((Charge::Free, _)));
+        let limit = rate::read_limit(reader, &section, is_free);
         if let Some(pattern) = pattern {
             matched.push(Matched { at: pattern_span(&section), name, pattern });
-            charged.push((upstream, charge));
+            charged.push((upstream, charge, limit));
         }
     }
     let names = names(reader, &matched);
@@ -109,10 +116,10 @@ pub(super) fn read(
         }
     };
     let mut routes = Vec::new();
-    for ((route, name), (upstream, charge)) in matched.into_iter().zip(names).zip(charged) {
+    for ((route, name), (upstream, charge, limit)) in matched.into_iter().zip(names).zip(charged) {
         let (Some(upstream), Some((charge, price))) = (upstream, charge) else { continue };
         let shown = route.pattern.to_string();
-        let route = Route { name, pattern: route.pattern, shown, upstream, charge };
+        let route = Route { name, pattern: route.pattern, shown, upstream, charge, limit };
         routes.push(ReadRoute { route: Arc::new(route), price });
     }
     Routes { routes, matcher }

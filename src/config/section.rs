@@ -266,6 +266,17 @@ impl<'a> Section<'a> {
         reader.whole(self.value(key)?, &format!("`{key}`"), bounds)
     }
 
+    /// How many, within bounds, with a default.
+    pub(super) fn size(
+        &self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        bounds: RangeInclusive<u64>,
+        default: usize,
+    ) -> usize {
+        self.whole(reader, key, bounds).and_then(|at| usize::try_from(at.value).ok()).unwrap_or(default)
+    }
+
     /// A duration, where it is there.
     pub(super) fn duration(
         &self,

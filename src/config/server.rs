@@ -10,6 +10,7 @@ use url::Url;
 use super::connection::{self, Connections};
 use super::declared::Declarations;
 use super::diagnostic::Diagnostic;
+use super::rate::{self, Rate};
 use super::secret::{self, Secret};
 use super::section::{At, Keys, Reader, Section, Text};
 use super::tls::{self, Tls};
@@ -29,8 +30,10 @@ pub struct Server {
     pub public_url: Option<Url>,
     /// What is done with a request that no route matches.
     pub unmatched: Unmatched,
-    /// Whose `X-Forwarded-*` is believed.
+    /// Whose `X-Forwarded-*` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where they say who the client is.
+    pub client_header: ClientHeader,
     /// Worker threads; a change needs a restart. `None`: one per core.
     pub threads: Option<usize>,
     /// How long a shutdown waits for requests in flight.
@@ -41,6 +44,23 @@ pub struct Server {
     pub receipts_in_memory: usize,
     /// Each signs what upstreams are told of a request; none: nothing is signed.
     pub upstream_secrets: Vec<Secret>,
+    /// Bytes of a request's body on a priced route.
+    pub request_body_bytes: u64,
+    /// Requests that may be in flight at once, on all listeners together.
+    pub requests_in_flight: usize,
+    /// How often one client address may bring a payment that the ledger and a facilitator are asked about.
+    pub payment_limit: Rate,
+}
+
+/// Where a trusted proxy says who the client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientHeader {
+    /// In `X-Forwarded-For` where there is one, else in `Forwarded` (RFC 7239).
+    Either,
+    /// In `X-Forwarded-For` alone.
+    XForwardedFor,
+    /// In `Forwarded` alone.
+    Forwarded,
 }
 
 /// What is done with a request that no route matches.
@@ -70,6 +90,7 @@ pub(super) const SERVER: Keys = Keys {
         "unmatched",
         "unmatched_upstream",
         "trusted_proxies",
+        "client_header",
         "threads",
         "drain_timeout",
         "payment_header_bytes",
@@ -82,6 +103,9 @@ pub(super) const SERVER: Keys = Keys {
         "send_timeout",
         "proxy_protocol",
         "upstream_secret",
+        "request_body_bytes",
+        "requests_in_flight",
+        "payment_limit",
     ],
 };
 pub(super) const ADMIN: Keys = Keys { section: "[admin]", names: &["listen"] };
@@ -93,6 +117,14 @@ const DRAIN_DEFAULT: Duration = Duration::from_secs(30);
 const PAYMENT_HEADER_BYTES_DEFAULT: usize = 16 * 1024;
 /// A signed payment is about 1 KiB; a smart account's is several.
 const PAYMENT_HEADER_BYTES: std::ops::RangeInclusive<u64> = 1024..=256 * 1024;
+/// What an answer reads of a body that nobody wants: who sends no more can read it.
+const REQUEST_BODY_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
+const REQUEST_BODY_BYTES: std::ops::RangeInclusive<u64> = 0..=1024 * 1024 * 1024 * 1024;
+/// About 60 KiB each.
+const REQUESTS_IN_FLIGHT_DEFAULT: usize = 10_000;
+const REQUESTS_IN_FLIGHT: std::ops::RangeInclusive<u64> = 1..=1_000_000;
+/// More than any honest caller, and too few to fill a facilitator's calls in flight.
+const PAYMENT_LIMIT_DEFAULT: Rate = Rate { count: 100, per: Duration::from_secs(1) };
 const THREADS: std::ops::RangeInclusive<u64> = 1..=1024;
 const RECEIPTS_DEFAULT: usize = 100_000;
 /// From the least that makes sense in a test to what a large machine's memory holds.
@@ -127,6 +159,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'_>, root: &Section<'a>) -> Listeners
         public_url: public_url.as_ref().and_then(|text| public_url_of(reader, text)),
         unmatched: Unmatched::Deny,
         trusted_proxies: read_trusted_proxies(reader, &section),
+        client_header: read_client_header(reader, &section),
         threads: section.whole(reader, "threads", THREADS).and_then(|at| usize::try_from(at.value).ok()),
         drain_timeout: section.timeout(reader, "drain_timeout", DRAIN_DEFAULT),
         payment_header_bytes: section
@@ -138,6 +171,11 @@ pub(super) fn read<'a>(reader: &mut Reader<'_>, root: &Section<'a>) -> Listeners
             .and_then(|at| usize::try_from(at.value).ok())
             .unwrap_or(RECEIPTS_DEFAULT),
         upstream_secrets: secret::read_upstream_secrets(reader, &section),
+        request_body_bytes: section
+            .whole(reader, "request_body_bytes", REQUEST_BODY_BYTES)
+            .map_or(REQUEST_BODY_BYTES_DEFAULT, |at| at.value),
+        requests_in_flight: section.size(reader, "requests_in_flight", REQUESTS_IN_FLIGHT, REQUESTS_IN_FLIGHT_DEFAULT),
+        payment_limit: rate::read(reader, &section, "payment_limit", PAYMENT_LIMIT_DEFAULT),
     };
     let public_url_at = public_url.map(|text| At { value: (), span: text.span });
     let admin = read_admin(reader, root, &listen);
@@ -336,6 +374,19 @@ fn read_trusted_proxies(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<I
         }
     }
     networks
+}
+
+fn read_client_header(reader: &mut Reader<'_>, section: &Section<'_>) -> ClientHeader {
+    let headers = [("X-Forwarded-For", ClientHeader::XForwardedFor), ("Forwarded", ClientHeader::Forwarded)];
+    let Some(header) = section.choice(reader, "client_header", &headers) else { return ClientHeader::Either };
+    if section.value("trusted_proxies").is_none() {
+        reader.report(Diagnostic::warning(
+            section.key_span("client_header"),
+            "`client_header` has no effect without `trusted_proxies`: nobody's word is taken for who a client is",
+            "name the networks of your own proxies in `trusted_proxies`, or take it out",
+        ));
+    }
+    header.value
 }
 
 #[cfg(test)]

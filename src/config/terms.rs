@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::declared::{Declarations, Declared};
 use super::diagnostic::{Diagnostic, Span};
 use super::duration;
+use super::rate::{self, Allowance};
 use super::section::{At, Keys, Reader, Section, Text, wrong_type};
 use super::way::FullWay;
 use crate::money::{Price, PriceError};
@@ -38,6 +39,8 @@ pub struct Terms {
     /// For how long a settled, undelivered payment opens the route again.
     /// Time alone bounds it: a bound on tries would take what was paid for from an honest client on a bad link.
     pub redeliver: Duration,
+    /// Requests that cost nothing.
+    pub free: Option<Allowance>,
     /// For people.
     pub description: String,
     /// What the resource answers with.
@@ -83,7 +86,7 @@ const DESCRIPTION_BYTES_MAX: usize = 500;
 const MIME_TYPE_BYTES_MAX: usize = 100;
 
 /// Keys that say something of money.
-const MONEY_KEYS: &[&str] = &["pay", "settle", "verify", "window", "redeliver"];
+const MONEY_KEYS: &[&str] = &["pay", "settle", "verify", "window", "redeliver", "free"];
 
 const PRICE_HELP: &str = "write \"free\", a price such as \"$0.01\", or one per way to pay such as { usdc = \"0.01\" }";
 const PAY_HELP: &str = "write `pay = [\"usdc\"]` with the NAMEs of [pay.NAME]";
@@ -119,6 +122,7 @@ pub(super) fn read(
     let verify = read_verify(reader, section, settle);
     let window = read_window(reader, section);
     let redeliver = section.timeout(reader, "redeliver", REDELIVER_DEFAULT);
+    let free = rate::read_free(reader, section);
     let description = read_description(reader, section);
     let mime_type = read_mime_type(reader, section);
     match asked {
@@ -133,7 +137,7 @@ pub(super) fn read(
             let offers = offers.into_iter().collect::<Option<Vec<Offer>>>()?;
             let at = section.value("price")?.span();
             warn_of_twins(reader, &offers, &at);
-            let terms = Terms { offers, settle, verify, window, redeliver, description, mime_type };
+            let terms = Terms { offers, settle, verify, window, redeliver, free, description, mime_type };
             Some((Charge::Priced(terms), Some(Priced { at })))
         }
     }

@@ -22,10 +22,15 @@ use crate::x402::{Asset, Network};
 pub struct Way {
     /// Its `[facilitators.*]`, in order of preference; never empty.
     pub facilitators: Vec<Arc<str>>,
+    /// How long one payment's verification takes at most over all of them, and how long after its beginning a
+    /// settlement may be begun with the next one.
+    pub facilitator_timeout: Duration,
 }
 
-pub(super) const WAY: Keys =
-    Keys { section: "[pay.NAME]", names: &["network", "asset", "pay_to", "facilitators", "max_timeout", "extra"] };
+pub(super) const WAY: Keys = Keys {
+    section: "[pay.NAME]",
+    names: &["network", "asset", "pay_to", "facilitators", "facilitator_timeout", "max_timeout", "extra"],
+};
 pub(super) const ASSET: Keys = Keys { section: "`asset`", names: &["address", "decimals", "name", "version"] };
 
 /// Facilitators want six seconds left, so that less than this cannot be paid.
@@ -33,6 +38,8 @@ const MAX_TIMEOUT_MIN: Duration = Duration::from_secs(11);
 /// A quote is honoured for as long, and a signed payment lies about for as long.
 const MAX_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_TIMEOUT_DEFAULT: u64 = 300;
+/// One facilitator that is silent, and two more.
+const FACILITATOR_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// More decimals than any token has; 10 to this power fits an amount twice over.
 const DECIMALS_MAX: u64 = 36;
 
@@ -54,6 +61,7 @@ pub(super) struct FullWay {
     pub(super) pay_to: Arc<str>,
     pub(super) facilitators: Vec<Arc<str>>,
     pub(super) facilitators_at: Span,
+    pub(super) facilitator_timeout: Duration,
     pub(super) max_timeout_seconds: u64,
     pub(super) extra: Map<String, Value>,
 }
@@ -71,6 +79,7 @@ pub(super) fn read(
         });
         let max_timeout_seconds = read_max_timeout(reader, section);
         let names = read_facilitators(reader, section, facilitators);
+        let facilitator_timeout = section.timeout(reader, "facilitator_timeout", FACILITATOR_TIMEOUT_DEFAULT);
         let file_extra = read_extra(reader, section);
         let pay_to = section.required_text(reader, "pay_to", PAY_TO_HELP);
         if section.value("asset").is_none() {
@@ -102,6 +111,7 @@ pub(super) fn read(
             pay_to,
             facilitators,
             facilitators_at,
+            facilitator_timeout,
             max_timeout_seconds: max_timeout_seconds?,
             extra,
         })

@@ -148,7 +148,7 @@ pub(crate) fn settlement(order: &Order, facilitator: &Arc<str>, answer: Result<A
 /// What a failed `/settle` leaves behind: nothing, if nobody can have begun to process it.
 fn unsettled(facilitator: &Arc<str>, failure: Failure) -> Settlement {
     match failure.kind {
-        FaultKind::Unreached | FaultKind::Unauthorized | FaultKind::RateLimited => {
+        FaultKind::Unreached | FaultKind::Busy | FaultKind::Unauthorized | FaultKind::RateLimited => {
             Settlement::NotSent { fault: failure.of(facilitator) }
         }
         FaultKind::Timeout | FaultKind::Cut | FaultKind::Status(_) | FaultKind::Garbage => Settlement::Unknown {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::sandbox::EVERY_EVM_NETWORK;
+use super::slots::Slots;
 use super::{Facilitator, Fault, FaultKind, Observer, Operation, Order, Settlement, Supported, Verification};
 use crate::x402::{Dialect, Network, Offer};
 
@@ -48,6 +49,7 @@ pub(super) enum Standing {
 pub(super) struct Member {
     url: String,
     facilitator: Arc<dyn Facilitator>,
+    slots: Slots,
     state: Mutex<State>,
 }
 
@@ -70,9 +72,9 @@ impl State {
 }
 
 impl Member {
-    /// `url` is shown to the operator.
-    pub(super) fn new(facilitator: Arc<dyn Facilitator>, url: String) -> Member {
-        Member { url, facilitator, state: Mutex::default() }
+    /// `url` is shown to the operator; `calls_max` may be under way at once.
+    pub(super) fn new(facilitator: Arc<dyn Facilitator>, url: String, calls_max: usize) -> Member {
+        Member { url, facilitator, slots: Slots::new(calls_max), state: Mutex::default() }
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
@@ -80,6 +82,7 @@ impl Member {
     }
 
     pub(super) async fn verify(&self, order: &Order, observer: &dyn Observer) -> Result<Verification, Fault> {
+        let Some(_slot) = self.slots.verify().await else { return Err(self.busy()) };
         let began = Instant::now();
         let result = self.facilitator.verify(order).await;
         let outcome = match &result {
@@ -93,6 +96,7 @@ impl Member {
     }
 
     pub(super) async fn settle(&self, order: &Order, observer: &dyn Observer) -> Settlement {
+        let Some(_slot) = self.slots.settle().await else { return Settlement::NotSent { fault: self.busy() } };
         let began = Instant::now();
         let settlement = self.facilitator.settle(order).await;
         let outcome = match &settlement {
@@ -172,6 +176,12 @@ impl Member {
         kind_for(&supported, offer, dialect).map(|kind| kind.extra.clone())
     }
 
+    /// No call, and so nothing is learned of the facilitator.
+    fn busy(&self) -> Fault {
+        let detail = "as many calls as it may have are under way: see `calls_in_flight`".to_owned();
+        Fault { facilitator: self.name().clone(), kind: FaultKind::Busy, detail }
+    }
+
     fn learn(&self, fault: Option<&Fault>, operation: Operation) {
         let mut state = self.state();
         let Some(fault) = fault else {
@@ -202,7 +212,7 @@ impl Member {
 fn is_unusable(kind: FaultKind) -> bool {
     match kind {
         FaultKind::Unreached | FaultKind::Timeout | FaultKind::Unauthorized | FaultKind::RateLimited => true,
-        FaultKind::Cut | FaultKind::Status(_) | FaultKind::Garbage => false,
+        FaultKind::Busy | FaultKind::Cut | FaultKind::Status(_) | FaultKind::Garbage => false,
     }
 }
 

@@ -12,6 +12,7 @@ pub mod pool;
 mod registry;
 mod request;
 pub mod sandbox;
+mod slots;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -42,6 +43,8 @@ pub struct Order {
 pub enum FaultKind {
     /// No connection was made: certainly nothing was asked.
     Unreached,
+    /// As many calls as it may have are under way: nothing was asked.
+    Busy,
     /// It did not answer in time.
     Timeout,
     /// The connection broke after the request may have been sent.
@@ -61,6 +64,7 @@ impl FaultKind {
     pub fn label(self) -> &'static str {
         match self {
             FaultKind::Unreached => "unreached",
+            FaultKind::Busy => "busy",
             FaultKind::Timeout => "timeout",
             FaultKind::Cut => "cut",
             FaultKind::Unauthorized => "unauthorized",
@@ -126,7 +130,7 @@ pub enum Settlement {
         /// For the log, never for a client.
         detail: String,
     },
-    /// Certainly nothing was processed: no facilitator could be reached, or it turned the call away at the door
+    /// Certainly nothing was processed: no facilitator could be reached or had room for the call, or it turned the call away at the door
     /// (401, 403, 429) without deciding anything.
     NotSent {
         /// What went wrong.

@@ -1,10 +1,11 @@
 //! The facilitators behind one way to pay, in the order of the file.
 //!
 //! A verification moves nothing and may be asked of the next one on any fault. A settlement moves on only if the
-//! first was certainly never reached: two facilitators that both settle are two transactions, of which one is lost
+//! first was certainly never asked: two facilitators that both settle are two transactions, of which one is lost
 //! gas at best.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
 use serde_json::{Map, Value};
@@ -24,12 +25,19 @@ const FEE_PAYER: &str = "feePayer";
 pub struct Pool {
     way: Arc<str>,
     members: Vec<Arc<Member>>,
+    /// Bounds what one payment waits for all of them: a verification ends, and no settlement is begun any more.
+    timeout: Duration,
     observer: Arc<dyn Observer>,
 }
 
 impl Pool {
-    pub(super) fn new(way: Arc<str>, members: Vec<Arc<Member>>, observer: Arc<dyn Observer>) -> Pool {
-        Pool { way, members, observer }
+    pub(super) fn new(
+        way: Arc<str>,
+        members: Vec<Arc<Member>>,
+        timeout: Duration,
+        observer: Arc<dyn Observer>,
+    ) -> Pool {
+        Pool { way, members, timeout, observer }
     }
 
     /// Asks every member at once what it supports.
@@ -39,22 +47,31 @@ impl Pool {
 
     /// Whether the payment would settle; the next member is asked while one brings a fault.
     pub async fn verify(&self, order: &Order) -> Result<Verification, Fault> {
+        let deadline = Instant::now() + self.timeout;
         let mut fault = self.nobody(order);
         for member in self.candidates(&order.offer, Some(order.payment.dialect)) {
-            match member.verify(order, &*self.observer).await {
-                Ok(verification) => return Ok(verification),
-                Err(next) => fault = next,
+            match tokio::time::timeout_at(deadline, member.verify(order, &*self.observer)).await {
+                Ok(Ok(verification)) => return Ok(verification),
+                Ok(Err(next)) => fault = next,
+                Err(_) => return Err(self.out_of_time(member.name())),
             }
         }
         Err(fault)
     }
 
-    /// Moves the money; the next member is asked only while none was reached. Must not be cancelled half way.
+    /// Moves the money; the next member is asked only while none was asked, and no later than the timeout. Must not be
+    /// cancelled half way: what was begun takes as long as it does.
     pub async fn settle(&self, order: &Order) -> Settlement {
+        let deadline = Instant::now() + self.timeout;
         let mut fault = self.nobody(order);
         for member in self.candidates(&order.offer, Some(order.payment.dialect)) {
+            if Instant::now() >= deadline {
+                break;
+            }
             match member.settle(order, &*self.observer).await {
-                Settlement::NotSent { fault: next } if next.kind == FaultKind::Unreached => fault = next,
+                Settlement::NotSent { fault: next } if matches!(next.kind, FaultKind::Unreached | FaultKind::Busy) => {
+                    fault = next;
+                }
                 settlement @ (Settlement::Settled { .. }
                 | Settlement::Refused { .. }
                 | Settlement::NotSent { .. }
@@ -106,6 +123,11 @@ impl Pool {
             .collect();
         ranked.sort_by_key(|(something_else, standing, _)| (*something_else, *standing));
         ranked.into_iter().map(|(_, _, member)| member).collect()
+    }
+
+    fn out_of_time(&self, facilitator: &Arc<str>) -> Fault {
+        let detail = format!("no verification within {:?}, the facilitator_timeout of pay.{}", self.timeout, self.way);
+        Fault { facilitator: facilitator.clone(), kind: FaultKind::Timeout, detail }
     }
 
     fn nobody(&self, order: &Order) -> Fault {

@@ -72,7 +72,7 @@ impl Facilitators {
         let observer: Arc<dyn Observer> = Arc::new(super::NoObserver);
         let mut entries = BTreeMap::new();
         for (name, config) in facilitators {
-            let member = Arc::new(Member::new(stand_in(name, config), "test:".to_owned()));
+            let member = Arc::new(Member::new(stand_in(name, config), "test:".to_owned(), config.calls_in_flight()));
             entries.insert(name.clone(), Entry { config: config.clone(), member, sandbox: None });
         }
         let pools = pools(ways, &entries, &observer);
@@ -123,9 +123,9 @@ fn pools(
     entries: &BTreeMap<Arc<str>, Entry>,
     observer: &Arc<dyn Observer>,
 ) -> BTreeMap<Arc<str>, Arc<Pool>> {
-    let pool = |(way, Way { facilitators }): (&Arc<str>, &Way)| {
+    let pool = |(way, Way { facilitators, facilitator_timeout }): (&Arc<str>, &Way)| {
         let members = facilitators.iter().filter_map(|name| entries.get(name)).map(|entry| entry.member.clone());
-        (way.clone(), Arc::new(Pool::new(way.clone(), members.collect(), observer.clone())))
+        (way.clone(), Arc::new(Pool::new(way.clone(), members.collect(), *facilitator_timeout, observer.clone())))
     };
     ways.iter().map(pool).collect()
 }
@@ -139,7 +139,8 @@ impl Entry {
                 (sandbox.clone(), "sandbox:".to_owned(), Some(sandbox))
             }
         };
-        Ok(Entry { config: config.clone(), member: Arc::new(Member::new(facilitator, url)), sandbox })
+        let member = Arc::new(Member::new(facilitator, url, config.calls_in_flight()));
+        Ok(Entry { config: config.clone(), member, sandbox })
     }
 }
 

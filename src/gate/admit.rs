@@ -21,16 +21,28 @@ use crate::x402::payment::Payload;
 use crate::x402::v2::ResourceInfo;
 use crate::x402::{Dialect, Payment, PaymentId, Reason, header as wire};
 
+/// Why a payment header is not read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Malformed {
+    #[error("{0}: sent more than once")]
+    Repeated(&'static str),
+    #[error("{name}: {bytes} bytes, at most {bytes_max} are read")]
+    TooLong { name: &'static str, bytes: usize, bytes_max: usize },
+}
+
 /// The one payment header of a request: v2's before v1's, so that a client that sends both is judged once.
-pub(super) fn payment_header<'a>(facts: &Facts<'a>, bytes_max: usize) -> Result<Option<(Dialect, &'a [u8])>, String> {
+pub(super) fn payment_header<'a>(
+    facts: &Facts<'a>,
+    bytes_max: usize,
+) -> Result<Option<(Dialect, &'a [u8])>, Malformed> {
     for (dialect, name) in [(Dialect::V2, wire::PAYMENT_SIGNATURE), (Dialect::V1, wire::X_PAYMENT)] {
         let mut values = facts.headers.get_all(HeaderName::from_static(name)).iter();
         let Some(value) = values.next() else { continue };
         if values.next().is_some() {
-            return Err(format!("{name}: sent more than once"));
+            return Err(Malformed::Repeated(name));
         }
         if value.len() > bytes_max {
-            return Err(format!("{name}: {} bytes, at most {bytes_max} are read", value.len()));
+            return Err(Malformed::TooLong { name, bytes: value.len(), bytes_max });
         }
         return Ok(Some((dialect, value.as_bytes())));
     }
@@ -62,12 +74,20 @@ impl<'a> Admission<'a> {
     pub(super) async fn admit(&self) -> Verdict {
         let Request { generation, live, quote, facts, .. } = self.request;
         let reason = match check::check(generation, live, &self.payment, facts.now) {
-            Ok(checked) => return self.take(&checked).await,
+            Ok(checked) => return self.judge_checked(&checked).await,
             Err(reason) => reason,
         };
         if may_be_settled_already(reason) {
+            if let Err(over) = self.gate.payment_may(self.request) {
+                return self.limited(over);
+            }
             match self.earlier_record().await {
-                Ok(Some(record)) => return self.take_known(&record, reason).await,
+                Ok(Some(record)) => {
+                    return match self.may_come(Some(&record.payer)).await {
+                        Ok(()) => self.take_known(&record, reason).await,
+                        Err(limited) => limited,
+                    };
+                }
                 Ok(None) => {}
                 Err(error) => return self.ledger_down(error),
             }
@@ -76,6 +96,18 @@ impl<'a> Admission<'a> {
             return self.answer(Answer::trouble(&Trouble::FacilitatorUnavailable, None), Outcome::Unavailable);
         }
         self.refuse(reason)
+    }
+
+    /// A payment that pays, as far as can be told here.
+    async fn judge_checked(&self, checked: &Checked) -> Verdict {
+        if let Err(over) = self.gate.payment_may(self.request) {
+            return self.limited(over);
+        }
+        let signer = self.payment.payer().filter(|_| checked.signature_recovered).map(|payer| payer.to_string());
+        match self.may_come(signer.as_deref()).await {
+            Ok(()) => self.take(checked).await,
+            Err(limited) => limited,
+        }
     }
 
     /// Takes the payment for this request, or waits for the one that has it, here or at another gateway.
@@ -253,7 +285,7 @@ impl<'a> Admission<'a> {
         self.answer(Answer::trouble(&Trouble::LedgerUnavailable, None), Outcome::Unavailable)
     }
 
-    fn answer(&self, answer: Answer, outcome: Outcome) -> Verdict {
+    pub(super) fn answer(&self, answer: Answer, outcome: Outcome) -> Verdict {
         let payment = check::possible_ids(&self.request.quote.offers, &self.payment).next();
         Verdict::Answer { answer, outcome, route: Some(self.request.index), payment }
     }

@@ -131,7 +131,8 @@ impl Admission<'_> {
 
     /// The request that had the payment settled it: what that is worth to this one, if it need not have it for itself.
     async fn settled_by_another(&self, id: &PaymentId) -> Option<Verdict> {
-        match self.gate.ride(self.request, [id.clone()], &self.payment).await {
+        let opened = self.gate.opened(self.request, [id.clone()], &self.payment);
+        match self.gate.ride(self.request, opened).await {
             Ok(Some(verdict)) => return Some(verdict),
             Ok(None) => {}
             Err(error) => return Some(self.ledger_down(error)),

@@ -10,12 +10,15 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
+use crate::facilitator::{Fault, FaultKind};
 use crate::route::canonical::Ambiguous;
+use crate::telemetry::Limit;
+use crate::telemetry::labels::Label as _;
 use crate::x402::challenge::Challenge;
 use crate::x402::{Dialect, SettlementResponse, header as wire};
 
 /// Seconds after which a client may try again when nothing better is known.
-const RETRY_AFTER_SECONDS: u16 = 2;
+const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// What a browser's script may read of an answer.
 pub const EXPOSED: &str =
@@ -57,6 +60,24 @@ pub enum Trouble {
     FacilitatorUnavailable,
     /// The ledger cannot be written; nothing was charged.
     LedgerUnavailable,
+    /// A rate is reached; nothing was charged.
+    TooOften {
+        /// Which.
+        limit: Limit,
+        /// Until the next one may come.
+        wait: Duration,
+        /// Whether it brought a payment, which stays good.
+        paying: bool,
+    },
+    /// A priced request's body is longer than what is taken.
+    BodyTooLarge {
+        /// What is taken.
+        bytes_max: u64,
+    },
+    /// As many requests are in flight as may be; this one was not looked at.
+    TooManyRequests,
+    /// As many calls to facilitators are in flight as may be; nothing was charged.
+    TooManyCalls,
     /// The upstream cannot be reached.
     UpstreamUnreachable,
     /// The upstream did not answer in time.
@@ -72,6 +93,14 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// What a payment that a facilitator was not asked about, or did not decide on, comes to.
+    pub(super) fn of(fault: &Fault) -> Trouble {
+        match fault.kind {
+            FaultKind::Busy => Trouble::TooManyCalls,
+            _ => Trouble::FacilitatorUnavailable,
+        }
+    }
+
     /// Status, code and message.
     fn words(&self) -> (StatusCode, &'static str, String) {
         let fixed = |status, code, message: &str| (status, code, message.to_owned());
@@ -99,6 +128,25 @@ impl Trouble {
                 "ledger_unavailable",
                 "payments cannot be recorded right now; nothing was charged: send the same payment again",
             ),
+            Trouble::TooOften { wait, paying, .. } => {
+                let seconds = whole_seconds(*wait);
+                let payment = if *paying { "; nothing was charged: send the same payment again then" } else { "" };
+                let message = format!("too many requests: the next one may come in {seconds} s{payment}");
+                (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message)
+            }
+            Trouble::BodyTooLarge { bytes_max } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("the request's body is too large: at most {bytes_max} bytes are taken here"),
+            ),
+            Trouble::TooManyRequests => {
+                fixed(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "this gateway has enough to do right now")
+            }
+            Trouble::TooManyCalls => fixed(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "too many payments are being settled right now; this one was not charged: send the same payment again",
+            ),
             Trouble::UpstreamUnreachable => {
                 fixed(StatusCode::BAD_GATEWAY, "upstream_unreachable", "the service behind this gateway is not there")
             }
@@ -118,16 +166,52 @@ impl Trouble {
         }
     }
 
+    /// For programs, where there is more to say than the code: the limit that was reached, or what is wrong with a path.
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Trouble::AmbiguousPath(why) => Some(why.reason()),
+            Trouble::TooOften { limit, .. } => Some(limit.label()),
+            Trouble::BodyTooLarge { .. } => Some(Limit::RequestBodyBytes.label()),
+            Trouble::TooManyRequests => Some(Limit::RequestsInFlight.label()),
+            Trouble::TooManyCalls => Some(Limit::CallsInFlight.label()),
+            Trouble::NoRoute
+            | Trouble::MalformedPayment(_)
+            | Trouble::SettlementPending
+            | Trouble::PaymentInUse
+            | Trouble::FacilitatorUnavailable
+            | Trouble::LedgerUnavailable
+            | Trouble::UpstreamUnreachable
+            | Trouble::UpstreamTimeout
+            | Trouble::UpstreamBroken
+            | Trouble::RequestTimeout
+            | Trouble::BadRequest(_)
+            | Trouble::Internal => None,
+        }
+    }
+
+    /// Seconds after which the client may come again, where that helps.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Trouble::TooOften { wait, .. } => Some(whole_seconds(*wait)),
+            Trouble::TooManyRequests => Some(RETRY_AFTER_SECONDS),
+            other => other.same_payment_again().then_some(RETRY_AFTER_SECONDS),
+        }
+    }
+
     /// Whether the client is to send the same payment again, later.
     fn same_payment_again(&self) -> bool {
         match self {
             Trouble::SettlementPending
             | Trouble::PaymentInUse
             | Trouble::FacilitatorUnavailable
-            | Trouble::LedgerUnavailable => true,
+            | Trouble::LedgerUnavailable
+            | Trouble::TooManyCalls => true,
+            Trouble::TooOften { paying, .. } => *paying,
             Trouble::AmbiguousPath(_)
             | Trouble::NoRoute
             | Trouble::MalformedPayment(_)
+            | Trouble::BodyTooLarge { .. }
+            | Trouble::TooManyRequests
             | Trouble::UpstreamUnreachable
             | Trouble::UpstreamTimeout
             | Trouble::UpstreamBroken
@@ -136,6 +220,11 @@ impl Trouble {
             | Trouble::Internal => false,
         }
     }
+}
+
+/// Rounded up: who waits so long may come.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 /// What a client that had sent a payment is told of it besides.
@@ -165,16 +254,18 @@ impl Answer {
         let (status, error, message) = trouble.words();
         let mut body = json!({ "error": error, "message": message });
         let mut headers = base_headers();
-        if let (Trouble::AmbiguousPath(why), Some(fields)) = (trouble, body.as_object_mut()) {
-            fields.insert("reason".into(), why.reason().into());
+        if let (Some(reason), Some(fields)) = (trouble.reason(), body.as_object_mut()) {
+            fields.insert("reason".into(), reason.into());
         }
         // An upstream's failure leaves a settled payment good: it opens the route until it is delivered.
         let paid = settled.as_ref().is_some_and(|settled| settled.response.success);
-        if trouble.same_payment_again() || paid {
-            if let Some(fields) = body.as_object_mut() {
-                fields.insert("retry".into(), "same_payment".into());
-            }
-            headers.push((header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)));
+        if (trouble.same_payment_again() || paid)
+            && let Some(fields) = body.as_object_mut()
+        {
+            fields.insert("retry".into(), "same_payment".into());
+        }
+        if let Some(seconds) = trouble.retry_after().or(paid.then_some(RETRY_AFTER_SECONDS)) {
+            headers.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
         }
         headers.push((header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")));
         headers.extend(settled.map(settlement_header));

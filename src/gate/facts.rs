@@ -6,8 +6,13 @@ use http::{HeaderMap, Method};
 use ipnet::IpNet;
 use url::Url;
 
+use super::forwarded;
+use crate::config::ClientHeader;
 use crate::ledger::UnixMillis;
 use crate::route::canonical::CanonicalTarget;
+
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED: &str = "forwarded";
 
 /// A request's facts, borrowed from whoever speaks HTTP.
 #[derive(Debug, Clone, Copy)]
@@ -33,26 +38,29 @@ pub struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// Whether a proxy in front may speak for the client.
     pub fn from_trusted_proxy(&self, trusted: &[IpNet]) -> bool {
-        trusted.iter().any(|net| net.contains(&self.peer))
+        let peer = self.peer.to_canonical();
+        trusted.iter().any(|net| net.contains(&peer))
     }
 
-    /// Who the client is: the last address of `X-Forwarded-For` that is not a trusted proxy, else the peer.
-    pub fn client(&self, trusted: &[IpNet]) -> IpAddr {
-        if !self.from_trusted_proxy(trusted) {
-            return self.peer;
+    /// Who the client is: behind trusted proxies, whom the last of them names that is none itself; else the peer.
+    ///
+    /// Proxies write where a request came from at the end of a list: what stands before the last address that is not
+    /// a trusted proxy's own, a stranger may have written. A list that cannot be read is believed up to there.
+    pub fn client(&self, trusted: &[IpNet], header: ClientHeader) -> IpAddr {
+        let peer = self.peer.to_canonical();
+        let is_proxy = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
+        if trusted.is_empty() || !is_proxy(peer) {
+            return peer;
         }
-        let mut client = self.peer;
-        for value in self.headers.get_all("x-forwarded-for").iter().rev() {
-            let Ok(value) = value.to_str() else { break };
-            for part in value.rsplit(',') {
-                let Ok(address) = part.trim().parse::<IpAddr>() else { return client };
-                client = address;
-                if !trusted.iter().any(|net| net.contains(&address)) {
-                    return client;
-                }
-            }
+        let named = |name: &str| self.headers.get_all(name).iter().rev();
+        let simple = || named(X_FORWARDED_FOR).flat_map(|value| forwarded::x_forwarded_for(value.as_bytes()));
+        let standard = || named(FORWARDED).flat_map(|value| forwarded::forwarded(value.as_bytes()));
+        match header {
+            ClientHeader::XForwardedFor => farthest(peer, simple(), is_proxy),
+            ClientHeader::Forwarded => farthest(peer, standard(), is_proxy),
+            ClientHeader::Either if self.headers.contains_key(X_FORWARDED_FOR) => farthest(peer, simple(), is_proxy),
+            ClientHeader::Either => farthest(peer, standard(), is_proxy),
         }
-        client
     }
 
     /// `https` or `http`, as the client sees it.
@@ -95,6 +103,19 @@ impl<'a> Facts<'a> {
     }
 }
 
+/// The first of these that is no proxy, or the last before what is no address.
+fn farthest(peer: IpAddr, named: impl Iterator<Item = Option<IpAddr>>, is_proxy: impl Fn(IpAddr) -> bool) -> IpAddr {
+    let mut client = peer;
+    for address in named {
+        let Some(address) = address else { break };
+        client = address;
+        if !is_proxy(address) {
+            break;
+        }
+    }
+    client
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,15 +144,84 @@ mod tests {
         let target = CanonicalTarget::parse(b"/a?b=c").unwrap();
 
         let proxied = facts(&method, &headers, "10.0.0.1");
-        assert_eq!(proxied.client(&trusted).to_string(), "203.0.113.7");
+        assert_eq!(proxied.client(&trusted, ClientHeader::Either).to_string(), "203.0.113.7");
         assert_eq!(proxied.resource_url(&target, None, &trusted), "https://public.example/a?b=c");
 
         let stranger = facts(&method, &headers, "192.0.2.1");
-        assert_eq!(stranger.client(&trusted).to_string(), "192.0.2.1");
+        assert_eq!(stranger.client(&trusted, ClientHeader::Either).to_string(), "192.0.2.1");
         assert_eq!(stranger.resource_url(&target, None, &trusted), "http://Shop.Example:8080/a?b=c");
 
         let base = Url::parse("https://api.example.com/").unwrap();
         assert_eq!(proxied.resource_url(&target, Some(&base), &trusted), "https://api.example.com/a?b=c");
+    }
+
+    /// Behind 10.0.0.0/8 and 2001:db8:ff::/48: the client as the peer, `X-Forwarded-For` and `Forwarded` make it.
+    #[test]
+    fn the_client_is_whom_the_last_trusted_proxy_names() {
+        use ClientHeader::{Either, Forwarded, XForwardedFor};
+        let trusted: Vec<IpNet> = ["10.0.0.0/8", "2001:db8:ff::/48"].map(|net| net.parse().unwrap()).into();
+        type Sent<'a> = &'a [(&'static str, &'static str)];
+        let cases: &[(&str, ClientHeader, Sent, &str)] = &[
+            // Nobody says anything, or nobody who is believed.
+            ("192.0.2.1", Either, &[], "192.0.2.1"),
+            ("10.0.0.1", Either, &[], "10.0.0.1"),
+            ("192.0.2.1", Either, &[("x-forwarded-for", "203.0.113.7"), ("forwarded", "for=203.0.113.7")], "192.0.2.1"),
+            ("::ffff:192.0.2.1", Either, &[], "192.0.2.1"),
+            // A trusted proxy, however its address is spelt.
+            ("10.0.0.1", Either, &[("x-forwarded-for", "203.0.113.7")], "203.0.113.7"),
+            ("::ffff:10.0.0.1", Either, &[("x-forwarded-for", "203.0.113.7")], "203.0.113.7"),
+            ("2001:db8:ff::1", Either, &[("x-forwarded-for", "2001:db8::7")], "2001:db8::7"),
+            ("10.0.0.1", Either, &[("x-forwarded-for", "::ffff:203.0.113.7")], "203.0.113.7"),
+            // What the client wrote itself stands before what a proxy saw.
+            ("10.0.0.1", Either, &[("x-forwarded-for", "9.9.9.9, 203.0.113.7")], "203.0.113.7"),
+            ("10.0.0.1", Either, &[("x-forwarded-for", "10.0.0.9, 203.0.113.7")], "203.0.113.7"),
+            ("10.0.0.1", Either, &[("x-forwarded-for", "9.9.9.9, 203.0.113.7, 10.0.0.2, 10.0.0.3")], "203.0.113.7"),
+            ("10.0.0.1", Either, &[("x-forwarded-for", "9.9.9.9"), ("x-forwarded-for", "203.0.113.7")], "203.0.113.7"),
+            // All of them proxies: the farthest.
+            ("10.0.0.1", Either, &[("x-forwarded-for", "10.0.0.9, 10.0.0.2")], "10.0.0.9"),
+            // With ports, brackets and empty places.
+            ("10.0.0.1", Either, &[("x-forwarded-for", "203.0.113.7:4711")], "203.0.113.7"),
+            ("10.0.0.1", Either, &[("x-forwarded-for", "[2001:db8::7]:4711")], "2001:db8::7"),
+            ("10.0.0.1", Either, &[("x-forwarded-for", "[2001:db8::7]")], "2001:db8::7"),
+            ("10.0.0.1", Either, &[("x-forwarded-for", " , 203.0.113.7 ,, ")], "203.0.113.7"),
+            // Nonsense ends the list.
+            ("10.0.0.1", Either, &[("x-forwarded-for", "203.0.113.7, unknown")], "10.0.0.1"),
+            ("10.0.0.1", Either, &[("x-forwarded-for", "203.0.113.7, unknown, 10.0.0.2")], "10.0.0.2"),
+            ("10.0.0.1", Either, &[("x-forwarded-for", "")], "10.0.0.1"),
+            ("10.0.0.1", Either, &[("x-forwarded-for", "999.0.0.1")], "10.0.0.1"),
+            ("10.0.0.1", Either, &[("x-forwarded-for", "203.0.113.7:99999")], "10.0.0.1"),
+            ("10.0.0.1", Either, &[("x-forwarded-for", "[203.0.113.7]")], "10.0.0.1"),
+            // The standard one.
+            ("10.0.0.1", Either, &[("forwarded", "for=203.0.113.7")], "203.0.113.7"),
+            ("10.0.0.1", Either, &[("forwarded", "proto=https;For=203.0.113.7;by=10.0.0.1")], "203.0.113.7"),
+            ("10.0.0.1", Either, &[("forwarded", "for=\"203.0.113.7:4711\"")], "203.0.113.7"),
+            ("10.0.0.1", Either, &[("forwarded", "for=\"[2001:db8::7]:4711\"")], "2001:db8::7"),
+            ("10.0.0.1", Either, &[("forwarded", "for=9.9.9.9, for=203.0.113.7, for=10.0.0.2")], "203.0.113.7"),
+            ("10.0.0.1", Either, &[("forwarded", "for=9.9.9.9"), ("forwarded", "for=203.0.113.7")], "203.0.113.7"),
+            ("10.0.0.1", Either, &[("forwarded", "for=9.9.9.9, for=unknown, for=10.0.0.2")], "10.0.0.2"),
+            ("10.0.0.1", Either, &[("forwarded", "for=9.9.9.9, for=_hidden")], "10.0.0.1"),
+            ("10.0.0.1", Either, &[("forwarded", "for=9.9.9.9, proto=https")], "10.0.0.1"),
+            // A comma, a semicolon or an escape inside quotes begins nothing.
+            ("10.0.0.1", Either, &[("forwarded", "for=203.0.113.7;x=\", for=9.9.9.9\"")], "203.0.113.7"),
+            ("10.0.0.1", Either, &[("forwarded", "for=203.0.113.7;x=\"\\\", for=9.9.9.9\"")], "203.0.113.7"),
+            ("10.0.0.1", Either, &[("forwarded", "for=\"9.9.9.9, for=203.0.113.7")], "10.0.0.1"),
+            // Said twice in one element: said by nobody.
+            ("10.0.0.1", Either, &[("forwarded", "for=203.0.113.7;for=9.9.9.9")], "10.0.0.1"),
+            // Both: the one that nearly every proxy writes, unless the file names the other.
+            ("10.0.0.1", Either, &[("x-forwarded-for", "203.0.113.7"), ("forwarded", "for=9.9.9.9")], "203.0.113.7"),
+            ("10.0.0.1", Forwarded, &[("x-forwarded-for", "9.9.9.9"), ("forwarded", "for=203.0.113.7")], "203.0.113.7"),
+            ("10.0.0.1", Forwarded, &[("x-forwarded-for", "9.9.9.9")], "10.0.0.1"),
+            ("10.0.0.1", XForwardedFor, &[("forwarded", "for=9.9.9.9")], "10.0.0.1"),
+        ];
+        let method = Method::GET;
+        for (peer, header, sent, expected) in cases {
+            let headers = sent
+                .iter()
+                .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)));
+            let headers = headers.collect::<HeaderMap>();
+            let client = facts(&method, &headers, peer).client(&trusted, *header);
+            assert_eq!(client.to_string(), *expected, "{peer} {header:?} {sent:?}");
+        }
     }
 
     #[test]

@@ -137,10 +137,7 @@ impl Ticket {
             }
             Err(fault) => {
                 self.release(fault.to_string()).await.map_err(|Taken| self.pending(&charge, None))?;
-                Err(Unpaid {
-                    answer: Answer::trouble(&Trouble::FacilitatorUnavailable, None),
-                    outcome: RequestOutcome::Unavailable,
-                })
+                Err(self.job.not_charged(&Trouble::of(&fault)))
             }
         }
     }
@@ -167,9 +164,7 @@ impl Ticket {
             Ended::Refused(reason) => {
                 Err(Unpaid { answer: self.job.refusal(&charge, reason), outcome: RequestOutcome::Refused })
             }
-            Ended::NotCharged(trouble) => {
-                Err(Unpaid { answer: Answer::trouble(&trouble, None), outcome: RequestOutcome::Unavailable })
-            }
+            Ended::NotCharged(trouble) => Err(self.job.not_charged(&trouble)),
             Ended::Unknown { transaction } => Err(self.pending(&charge, transaction.as_deref())),
         }
     }
@@ -209,7 +204,11 @@ impl Ticket {
     /// The upstream gave no response head. What the client gets, and what it is told of its payment.
     pub async fn upstream_failed(&mut self, trouble: Trouble) -> Unpaid {
         if matches!(self.stage, Stage::Reserved(_)) {
-            let _: Result<(), Taken> = self.release("the upstream gave no answer".to_owned()).await;
+            let why = match trouble {
+                Trouble::BodyTooLarge { .. } => "the request's body was too large",
+                _ => "the upstream gave no answer",
+            };
+            let _: Result<(), Taken> = self.release(why.to_owned()).await;
         }
         if let Err(unpaid) = self.settled().await {
             return unpaid;

@@ -9,10 +9,12 @@ mod again;
 pub mod answer;
 pub mod check;
 pub mod facts;
+mod forwarded;
 pub mod generation;
 pub mod holds;
 pub mod identity;
 pub mod life;
+mod limits;
 mod pace;
 mod refusal;
 mod shared;
@@ -24,7 +26,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderName, Method, header};
 
-use self::admit::Admission;
+use self::admit::{Admission, Malformed};
 use self::answer::{Answer, FAREBOX_PASS, Trouble};
 use self::facts::Facts;
 use self::generation::{Generation, LiveRoute, Quote};
@@ -37,7 +39,7 @@ use crate::ledger::{Ledger, LedgerError, UnixMillis};
 use crate::money::Amount;
 use crate::resolve::reconciler::Reconciler;
 use crate::route::canonical::CanonicalTarget;
-use crate::telemetry::{Metrics, Outcome, WindowHit};
+use crate::telemetry::{Limit, Metrics, Outcome, WindowHit};
 use crate::x402::header::{self as wire, DecodeError};
 use crate::x402::{Dialect, Network, Payment, PaymentId};
 
@@ -82,6 +84,8 @@ pub struct Forward {
 pub enum Entry {
     /// It costs nothing.
     Free,
+    /// It would cost something, and is one of the client's free uses.
+    Allowance,
     /// An earlier payment's window is open.
     Window(Box<Identity>),
     /// It brought a payment.
@@ -201,19 +205,34 @@ impl Gate {
             return answered(Answer::trouble(&Trouble::Internal, None), Outcome::InternalError, None);
         };
         let Some(quote) = &live.quote else {
+            if let Err(over) = self.client_may(generation, live, facts) {
+                return self.limited(over, index, false);
+            }
             return forward(Some(index), &live.route.upstream, &target, Entry::Free, Outcome::Free);
         };
         let request = Request { generation, index, live, quote, facts, target: &target };
+        if let Some(refused) = self.too_long(&request) {
+            return refused;
+        }
+        if let Err(over) = self.client_may(generation, live, facts) {
+            // Boxed as below.
+            return Box::pin(self.turn_away(&request, over)).await;
+        }
         match self.by_pass(&request).await {
             Ok(Some(verdict)) => return verdict,
             Ok(None) => {}
             Err(error) => return request.ledger_down(error),
         }
         match admit::payment_header(facts, config.server.payment_header_bytes) {
-            Ok(None) => request.challenge(),
+            Ok(None) => self.free_use(&request).unwrap_or_else(|| request.challenge()),
             // Boxed, or every request would carry a payment's future.
             Ok(Some((dialect, value))) => Box::pin(self.by_payment(&request, dialect, value)).await,
-            Err(malformed) => request.malformed(malformed),
+            Err(malformed) => {
+                if let Malformed::TooLong { .. } = malformed {
+                    self.shared.metrics.refused(Limit::PaymentHeaderBytes);
+                }
+                request.malformed(malformed.to_string())
+            }
         }
     }
 
@@ -221,6 +240,9 @@ impl Gate {
     /// good as none: the challenge says what to do.
     async fn by_pass(&self, request: &Request<'_>) -> Result<Option<Verdict>, LedgerError> {
         let Some(Claims { payer, payment_id, uses, .. }) = request.shown_pass() else { return Ok(None) };
+        if let Err(over) = self.payer_may(request, Some(&payer)) {
+            return Ok(Some(self.limited(over, request.index, false)));
+        }
         if !self.count_use(&payment_id, uses).await? {
             return Ok(None);
         }
@@ -248,31 +270,44 @@ impl Gate {
             Err(DecodeError::Malformed(what)) => return request.malformed(what),
             Err(DecodeError::Version { .. }) => return request.wrong_version(dialect),
         };
-        let ids = check::possible_ids(&request.quote.offers, &payment);
-        match self.ride(request, ids, &payment).await {
+        let admission = Admission::new(self, request, payment);
+        let payment = &admission.payment;
+        let receipt = self.opened(request, check::possible_ids(&request.quote.offers, payment), payment);
+        if let Some((_, receipt)) = &receipt
+            && let Err(limited) = admission.may_come(Some(&receipt.payer)).await
+        {
+            return limited;
+        }
+        match self.ride(request, receipt).await {
             Ok(Some(verdict)) => verdict,
-            Ok(None) => Admission::new(self, request, payment).admit().await,
+            Ok(None) => admission.admit().await,
             Err(error) => request.ledger_down(error),
         }
     }
 
     /// The window that this payment has opened, as far as is remembered without the ledger.
-    fn ride(
+    fn opened(
         &self,
         request: &Request<'_>,
         ids: impl IntoIterator<Item = PaymentId>,
         payment: &Payment,
-    ) -> impl Future<Output = Result<Option<Verdict>, LedgerError>> {
+    ) -> Option<(PaymentId, Arc<Receipt>)> {
         let (route, host) = (&request.live.route.name, request.facts.host);
         let now = unix_millis();
-        let opened = ids.into_iter().find_map(|id| {
+        ids.into_iter().find_map(|id| {
             let receipt = self.shared.receipts.lookup(&id, &payment.digest, route, host, now)?;
             Some((id, receipt))
-        });
-        async move {
-            let Some((id, receipt)) = opened else { return Ok(None) };
-            Ok(self.count_use(&id, receipt.uses).await?.then(|| request.window(&id, &receipt)))
-        }
+        })
+    }
+
+    /// One more request inside such a window, if it is open.
+    async fn ride(
+        &self,
+        request: &Request<'_>,
+        opened: Option<(PaymentId, Arc<Receipt>)>,
+    ) -> Result<Option<Verdict>, LedgerError> {
+        let Some((id, receipt)) = opened else { return Ok(None) };
+        Ok(self.count_use(&id, receipt.uses).await?.then(|| request.window(&id, &receipt)))
     }
 }
 

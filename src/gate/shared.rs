@@ -11,6 +11,7 @@ use super::pace::Paces;
 use super::unix_millis;
 use crate::access::Receipts;
 use crate::ledger::{Ledger, LedgerError, Record, Ruling, State, Transition, UnixMillis};
+use crate::limit::Limits;
 use crate::resolve::Resolver;
 use crate::telemetry::Metrics;
 use crate::x402::PaymentId;
@@ -21,6 +22,8 @@ pub struct Shared {
     pub ledger: Arc<dyn Ledger>,
     /// The windows that are open, for a look-up without the ledger.
     pub receipts: Receipts,
+    /// Who came how often.
+    pub limits: Limits,
     /// Settlements and last writes that outlive their requests: a shutdown waits for them.
     pub tasks: TaskTracker,
     /// Outcomes that could not be written when they happened: each is tried again until it is, or until a drain.
@@ -30,6 +33,7 @@ pub struct Shared {
     pub(super) holds: Holds,
     /// When clients' retries last asked in vain.
     pub(super) paces: Paces,
+    pub(super) metrics: Arc<Metrics>,
     /// Finds out what became of unknown payments.
     pub(super) resolver: Arc<Resolver>,
     pub(super) patience: Patience,
@@ -76,7 +80,9 @@ impl Shared {
         Shared {
             resolver: Arc::new(Resolver::new(ledger.clone(), metrics.clone())),
             ledger,
-            receipts: Receipts::new(receipts_in_memory, metrics),
+            receipts: Receipts::new(receipts_in_memory, metrics.clone()),
+            limits: Limits::default(),
+            metrics,
             tasks: TaskTracker::new(),
             keepers: TaskTracker::new(),
             draining: CancellationToken::new(),

@@ -32,6 +32,10 @@ pub(super) struct Context {
     pub(super) upstream: Option<Arc<LiveUpstream>>,
     /// The canonical target, where it is not what was sent.
     pub(super) rewritten: Option<String>,
+    /// Bytes of the request's body that are taken, where that is bounded.
+    pub(super) body_bytes_max: Option<u64>,
+    /// Bytes of it that have come.
+    pub(super) body_bytes: u64,
     /// Whether the response belongs to one payer.
     pub(super) private: bool,
     /// What the upstream is told of the payment.
@@ -67,6 +71,8 @@ impl Context {
             client: None,
             upstream: None,
             rewritten: None,
+            body_bytes_max: None,
+            body_bytes: 0,
             private: false,
             identity: None,
             ticket: None,

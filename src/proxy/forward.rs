@@ -90,6 +90,9 @@ pub(super) fn add_forwarded(headers: &mut HeaderMap, client: &Client) {
     if let Some(chain) = forwarded_for(headers, client) {
         headers.insert(X_FORWARDED_FOR, chain);
     }
+    if !client.trusted {
+        headers.remove(header::FORWARDED);
+    }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme));
     if !(client.trusted && headers.contains_key(X_FORWARDED_HOST)) {
         match headers.get(header::HOST).cloned() {
@@ -237,7 +240,12 @@ mod tests {
 
     #[test]
     fn only_a_trusted_proxy_adds_to_who_forwarded() {
-        let sent = [("host", "api.example"), ("x-forwarded-for", "203.0.113.9"), ("x-forwarded-host", "front.example")];
+        let sent = [
+            ("host", "api.example"),
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-host", "front.example"),
+            ("forwarded", "for=203.0.113.9"),
+        ];
         for (trusted, chain, host) in
             [(true, "203.0.113.9, 10.0.0.1", "front.example"), (false, "10.0.0.1", "api.example")]
         {
@@ -247,6 +255,7 @@ mod tests {
             assert_eq!(headers.get(X_FORWARDED_FOR).unwrap(), chain);
             assert_eq!(headers.get(X_FORWARDED_HOST).unwrap(), host);
             assert_eq!(headers.get(X_FORWARDED_PROTO).unwrap(), "https");
+            assert_eq!(headers.contains_key(header::FORWARDED), trusted);
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -24,10 +25,13 @@ use crate::gate::facts::Facts;
 use crate::gate::life::{self, Head};
 use crate::gate::{Entry, Forward, Verdict, unix_millis, unix_seconds};
 use crate::route::host::canonical_host;
-use crate::telemetry::{Closed, Outcome};
+use crate::telemetry::{Closed, Limit, Outcome};
 
 /// What a request ends with when its payment did not settle: the answer has been made, the upstream's is dropped.
 const UNPAID: ErrorType = ErrorType::new("unpaid");
+
+/// What a priced request ends with whose body turned out too long.
+const BODY_TOO_LARGE: ErrorType = ErrorType::new("body too large");
 
 /// The proxy's hooks.
 pub(super) struct Gateway {
@@ -60,6 +64,11 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         ctx.in_flight = Some(self.house.enter());
         let live = self.house.live();
+        // This one is counted already: of those that are served there are never more.
+        if self.house.in_flight() > live.generation.config.server.requests_in_flight {
+            self.house.metrics.refused(Limit::RequestsInFlight);
+            return answer(session, ctx, Answer::trouble(&Trouble::TooManyRequests, None), Outcome::Limited).await;
+        }
         let verdict = {
             let request = session.req_header();
             let host = host_of(request);
@@ -68,9 +77,10 @@ impl ProxyHttp for Gateway {
                 let trouble = Trouble::BadRequest("the request names no host, or is not one that a proxy forwards");
                 return answer(session, ctx, Answer::trouble(&trouble, None), Outcome::BadTarget).await;
             };
-            let trusted = &live.generation.config.server.trusted_proxies;
+            let server = &live.generation.config.server;
+            let trusted = &server.trusted_proxies;
             ctx.client = Some(Client {
-                address: facts.client(trusted),
+                address: facts.client(trusted, server.client_header),
                 peer: facts.peer,
                 trusted: facts.from_trusted_proxy(trusted),
                 scheme: facts.scheme(trusted),
@@ -110,6 +120,8 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        // A retry sends again what has been counted.
+        ctx.body_bytes = 0;
         let mut parts = heads::take_request(request);
         if let Some(target) = &ctx.rewritten {
             parts.uri = target.parse().map_err(|_| internal("a canonical target is not a URI"))?;
@@ -131,6 +143,35 @@ impl ProxyHttp for Gateway {
         }
         *request = parts.into();
         Ok(())
+    }
+
+    /// Counts a priced request's body that did not say its length.
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let (Some(bytes_max), Some(body)) = (ctx.body_bytes_max, body) else { return Ok(()) };
+        // What goes through a WebSocket is no body.
+        if session.was_upgraded() {
+            return Ok(());
+        }
+        ctx.body_bytes = ctx.body_bytes.saturating_add(u64::try_from(body.len()).unwrap_or(u64::MAX));
+        if ctx.body_bytes <= bytes_max {
+            return Ok(());
+        }
+        self.house.metrics.refused(Limit::RequestBodyBytes);
+        if session.response_written().is_none() {
+            // Boxed, or every forwarded request would carry it.
+            let made = Box::pin(self.failed(ctx, Trouble::BodyTooLarge { bytes_max })).await;
+            ctx.instead = Some(made);
+        }
+        ctx.outcome = Outcome::Limited;
+        let mut error = Error::explain(BODY_TOO_LARGE, "the request's body is longer than what is taken");
+        error.set_retry(false);
+        Err(error)
     }
 
     /// The upstream's head: where a payment is settled, or its settlement waited for.
@@ -198,7 +239,7 @@ impl ProxyHttp for Gateway {
         let again = session.req_header().method.is_idempotent()
             && !session.as_ref().retry_buffer_truncated()
             && !ctx.judged
-            && *error.etype() != UNPAID;
+            && !is_our_own(&error);
         if again {
             error.retry.decide_reuse(client_reused);
         } else {
@@ -246,7 +287,7 @@ impl ProxyHttp for Gateway {
 
     /// The gateway's own refusals are its daily work, and a failed request writes its access line.
     fn suppress_error_log(&self, _session: &Session, ctx: &Context, error: &Error) -> bool {
-        *error.etype() == UNPAID || matches!(ctx.outcome, Outcome::ClientGone | Outcome::BadTarget)
+        is_our_own(error) || matches!(ctx.outcome, Outcome::ClientGone | Outcome::BadTarget)
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
@@ -265,11 +306,15 @@ impl Gateway {
         ctx.asked = Some(decided);
         let live = ctx.live.as_ref().ok_or_else(|| internal("a request is forwarded on no config"))?;
         ctx.upstream = live.upstreams.get(&upstream).cloned();
+        let priced = route.and_then(|route| live.generation.route(route)).is_some_and(|route| route.quote.is_some());
+        ctx.body_bytes_max = priced.then_some(live.generation.config.server.request_body_bytes);
         ctx.route = route;
         ctx.rewritten = rewritten;
         ctx.outcome = outcome;
         match entry {
             Entry::Free => {}
+            // What others pay for is for this client alone.
+            Entry::Allowance => ctx.private = true,
             Entry::Window(identity) => {
                 ctx.private = true;
                 ctx.payment = Some(identity.payment_id.clone());
@@ -294,6 +339,7 @@ impl Gateway {
             Trouble::BadRequest(_) => Outcome::BadTarget,
             Trouble::RequestTimeout => Outcome::ClientGone,
             Trouble::Internal => Outcome::InternalError,
+            Trouble::BodyTooLarge { .. } => Outcome::Limited,
             _ => Outcome::UpstreamError,
         };
         let Some(ticket) = &mut ctx.ticket else { return Answer::trouble(&trouble, None) };
@@ -348,7 +394,7 @@ fn facts_of<'a>(
         authority,
         host,
         encrypted: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
-        peer: session.client_addr()?.as_inet()?.ip(),
+        peer: session.client_addr()?.as_inet()?.ip().to_canonical(),
         headers: &request.headers,
         now: unix_millis(),
     })
@@ -368,6 +414,11 @@ fn origin_form(target: &[u8]) -> &[u8] {
             None => b"/",
         },
     }
+}
+
+/// An error by which the gateway ends a request itself.
+fn is_our_own(error: &Error) -> bool {
+    [UNPAID, BODY_TOO_LARGE].contains(error.etype())
 }
 
 /// Whose fault an error is, as far as a client is told; `None` where there is no client any more.

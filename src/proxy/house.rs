@@ -26,7 +26,7 @@ use crate::ledger::metered::MeteredLedger;
 use crate::ledger::{Ledger, LedgerError, StoredKey};
 use crate::resolve::Witnesses;
 use crate::telemetry::log::Logs;
-use crate::telemetry::{InFlight, Metrics, Reload, Unsettled};
+use crate::telemetry::{Counted, InFlight, Metrics, Reload, Unsettled};
 
 /// Everything that runs.
 pub struct House {
@@ -234,6 +234,10 @@ impl Operations for House {
 
     async fn refresh_metrics(&self) {
         self.metrics.receipts_in_memory(self.gate.shared().receipts.len());
+        let limits = &self.gate.shared().limits;
+        let (rates, allowances) = limits.entries(limits.elapsed());
+        self.metrics.counted(Counted::Rate, rates);
+        self.metrics.counted(Counted::Allowance, allowances);
         let counts = self.gate.shared().ledger.counts().await.ok();
         self.metrics.unsettled(counts.map(|counts| {
             let age = counts.oldest_unsettled.map_or(0, |since| unix_millis().saturating_sub(since));

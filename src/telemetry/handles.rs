@@ -51,6 +51,8 @@ impl RouteMetrics {
         match outcome {
             Outcome::Challenge | Outcome::Refused => self.challenges.inc(),
             Outcome::Free
+            | Outcome::Allowance
+            | Outcome::Limited
             | Outcome::Paid
             | Outcome::Window
             | Outcome::Redelivered

@@ -65,6 +65,8 @@ labels! {
     pub enum Outcome {
         /// Forwarded free of charge.
         Free => "free",
+        /// Forwarded free of charge on a priced route: one of the client's free uses.
+        Allowance => "allowance",
         /// Came without a payment and was answered 402 with the route's terms.
         Challenge => "challenge",
         /// Settled, and forwarded.
@@ -87,6 +89,8 @@ labels! {
         BadTarget => "bad_target",
         /// The settlement's outcome is unknown, or another request still holds the payment: 503, send the same again.
         Pending => "pending",
+        /// Turned away by a limit: 413, 429 or 503, nothing was charged.
+        Limited => "limited",
         /// The ledger or every facilitator is unavailable: 503, nothing was charged.
         Unavailable => "unavailable",
         /// The upstream gave no answer, or broke off before its head: 502 or 504.
@@ -95,6 +99,36 @@ labels! {
         ClientGone => "client_gone",
         /// A fault of the gateway itself: 500.
         InternalError => "internal_error",
+    }
+}
+
+labels! {
+    /// The limit that turned a request away, by its key in the config.
+    pub enum Limit {
+        /// A route's `limit`, by client address: 429.
+        Client => "client_limit",
+        /// A route's `limit`, by payer: 429.
+        Payer => "payer_limit",
+        /// `payment_limit`: 429.
+        Payments => "payment_limit",
+        /// `payment_header_bytes`: 400.
+        PaymentHeaderBytes => "payment_header_bytes",
+        /// `request_body_bytes`: 413.
+        RequestBodyBytes => "request_body_bytes",
+        /// `requests_in_flight`: 503.
+        RequestsInFlight => "requests_in_flight",
+        /// A facilitator's `calls_in_flight`: 503.
+        CallsInFlight => "calls_in_flight",
+    }
+}
+
+labels! {
+    /// What is counted for a limit.
+    pub enum Counted {
+        /// Clients and payers whose rate has not recovered.
+        Rate => "rate",
+        /// Clients whose free allowance runs.
+        Allowance => "allowance",
     }
 }
 
@@ -224,6 +258,8 @@ mod tests {
     #[test]
     fn every_label_has_its_own_value_and_place() {
         sound::<Outcome>();
+        sound::<Limit>();
+        sound::<Counted>();
         sound::<Mode>();
         sound::<SettlementOutcome>();
         sound::<WindowHit>();

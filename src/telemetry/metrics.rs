@@ -16,7 +16,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use super::family::{Declare, Family, PerLabel};
 use super::handles::{Connected, FacilitatorMetrics, InFlight, RouteFamilies, RouteMetrics, UpstreamMetrics};
-use super::labels::{Closed, Label, LedgerOperation, Reload, Resolution, ResolvedBy, UnsettledState};
+use super::labels::{Closed, Counted, Label, LedgerOperation, Limit, Reload, Resolution, ResolvedBy, UnsettledState};
 
 /// The `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -48,6 +48,8 @@ pub struct Metrics {
     in_flight: IntGauge,
     connections: IntGauge,
     connections_closed: PerLabel<Closed, IntCounter>,
+    refused: PerLabel<Limit, IntCounter>,
+    counted: PerLabel<Counted, Gauge>,
     gateway: Histogram,
     upstreams: HistogramVec,
     facilitators: HistogramVec,
@@ -124,6 +126,14 @@ impl Metrics {
             "farebox_connections_closed_total",
             &["reason"],
             "Connections of clients that the gateway closed, by the limit that was passed or by what was wrong.",
+        );
+
+        let refused =
+            declare.counters("farebox_refused_total", &["reason"], "Requests turned away by a limit, by which one.");
+        let counted = declare.gauges(
+            "farebox_limit_entries",
+            &["kind"],
+            "Clients and payers that are counted for a limit or a free allowance: at most 1048576 of each kind.",
         );
 
         let gateway = declare.histogram(
@@ -213,6 +223,8 @@ impl Metrics {
             in_flight,
             connections,
             connections_closed: PerLabel::new(|why: Closed| connections_closed.with_label_values(&[why.label()])),
+            refused: PerLabel::new(|limit: Limit| refused.with_label_values(&[limit.label()])),
+            counted: PerLabel::new(|kind: Counted| counted.with_label_values(&[kind.label()])),
             gateway,
             upstreams,
             facilitators,
@@ -273,6 +285,16 @@ impl Metrics {
     /// The gateway closed a connection.
     pub fn closed(&self, why: Closed) {
         self.connections_closed.with(why, IntCounter::inc);
+    }
+
+    /// A limit turned a request away.
+    pub fn refused(&self, limit: Limit) {
+        self.refused.with(limit, IntCounter::inc);
+    }
+
+    /// How many are counted, before a scrape.
+    pub fn counted(&self, kind: Counted, entries: usize) {
+        self.counted.with(kind, |gauge| gauge.set(entries as f64));
     }
 
     /// What the gateway itself added to a request.

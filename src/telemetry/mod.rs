@@ -11,6 +11,7 @@ pub use access_line::AccessLine;
 pub use family::{Family, Kind};
 pub use handles::{Connected, FacilitatorMetrics, InFlight, RouteMetrics, UpstreamMetrics};
 pub use labels::{
-    Closed, LedgerOperation, Mode, Operation, Outcome, Reload, Resolution, ResolvedBy, SettlementOutcome, WindowHit,
+    Closed, Counted, LedgerOperation, Limit, Mode, Operation, Outcome, Reload, Resolution, ResolvedBy,
+    SettlementOutcome, WindowHit,
 };
 pub use metrics::{Metrics, Unsettled};

@@ -16,6 +16,7 @@ mod forwarding;
 mod hostile;
 mod identity;
 mod ledger_trouble;
+mod limits;
 mod malformed;
 #[path = "../support/node.rs"]
 mod node;

@@ -31,6 +31,7 @@ fn config(url: &str) -> config::HttpFacilitator {
         read_timeout: LONG,
         verify_timeout: LONG,
         settle_timeout: LONG,
+        calls_in_flight: 8,
     }
 }
 

@@ -89,6 +89,8 @@ fn kind(x402_version: u8, network: &str, extra: Value) -> SupportedKind {
     SupportedKind { x402_version, scheme: "exact".into(), network: network.into(), extra }
 }
 
+const TIMEOUT: Duration = Duration::from_secs(30);
+const CALLS_MAX: usize = 2;
 const BOTH: [(u8, &str); 2] = [(2, "eip155:84532"), (1, "base-sepolia")];
 
 /// A pool whose members have been asked what they support.
@@ -101,9 +103,9 @@ async fn pool(members: &[&Arc<Scripted>]) -> Pool {
 fn unasked(members: &[&Arc<Scripted>], observer: Arc<dyn Observer>) -> Pool {
     let members = members
         .iter()
-        .map(|scripted| Arc::new(Member::new((*scripted).clone(), format!("http://{}", scripted.name))))
+        .map(|scripted| Arc::new(Member::new((*scripted).clone(), format!("http://{}", scripted.name), CALLS_MAX)))
         .collect();
-    Pool::new("usdc".into(), members, observer)
+    Pool::new("usdc".into(), members, TIMEOUT, observer)
 }
 
 fn settled_by(settlement: &Settlement) -> &str {
@@ -292,6 +294,86 @@ async fn a_payment_goes_to_the_facilitator_whose_fee_payer_it_carries() {
     assert_eq!(names(&pool.candidates(&offer, None)), ["first", "second"]);
     offer.extra.insert("feePayer".into(), json!("two"));
     assert_eq!(names(&pool.candidates(&offer, None)), ["second", "first"]);
+}
+
+/// Takes its time over everything, and cannot be reached in the end.
+struct Slow {
+    name: Arc<str>,
+    takes: Duration,
+    settles: Mutex<usize>,
+}
+
+impl Slow {
+    fn new(takes: Duration) -> Arc<Slow> {
+        Arc::new(Slow { name: "slow".into(), takes, settles: Mutex::default() })
+    }
+
+    fn unreached(&self) -> Fault {
+        Fault { facilitator: self.name.clone(), kind: FaultKind::Unreached, detail: "slowly".into() }
+    }
+}
+
+#[async_trait]
+impl Facilitator for Slow {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    async fn verify(&self, _order: &Order) -> Result<Verification, Fault> {
+        tokio::time::sleep(self.takes).await;
+        Err(self.unreached())
+    }
+
+    async fn settle(&self, _order: &Order) -> Settlement {
+        *self.settles.lock().unwrap() += 1;
+        tokio::time::sleep(self.takes).await;
+        Settlement::NotSent { fault: self.unreached() }
+    }
+
+    async fn supported(&self) -> Result<Supported, Fault> {
+        Err(self.unreached())
+    }
+}
+
+fn slow_pool(members: &[Arc<Slow>]) -> Pool {
+    let member = |slow: &Arc<Slow>| Arc::new(Member::new(slow.clone(), "http://slow".to_owned(), CALLS_MAX));
+    Pool::new("usdc".into(), members.iter().map(member).collect(), TIMEOUT, Arc::new(NoObserver))
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_are_slow_a_payment_waits_for_all_of_them_no_longer_than_the_timeout() {
+    let slow: Vec<_> = (0..5).map(|_| Slow::new(TIMEOUT * 2 / 3)).collect();
+    let pool = slow_pool(&slow);
+    let began = Instant::now();
+    let fault = pool.verify(&order(Dialect::V2)).await.unwrap_err();
+    assert_eq!((fault.kind, began.elapsed()), (FaultKind::Timeout, TIMEOUT));
+    assert!(fault.detail.contains("facilitator_timeout of pay.usdc"), "{fault}");
+
+    let settlement = pool.settle(&order(Dialect::V2)).await;
+    assert!(matches!(settlement, Settlement::NotSent { .. }), "{settlement:?}");
+    let settles: usize = slow.iter().map(|slow| *slow.settles.lock().unwrap()).sum();
+    assert_eq!((settles, began.elapsed()), (2, TIMEOUT * 7 / 3), "what is begun goes on to its end, then no other is");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_with_enough_to_do_is_passed_over_and_not_taken_for_down() {
+    let slow = Slow::new(TIMEOUT);
+    let free = Scripted::new("free", &[]);
+    let busy = Arc::new(Member::new(slow.clone(), "http://slow".to_owned(), 1));
+    let other = Arc::new(Member::new(free.clone(), "http://free".to_owned(), CALLS_MAX));
+    let pool = Pool::new("usdc".into(), vec![busy.clone(), other], TIMEOUT, Arc::new(NoObserver));
+    let v2 = order(Dialect::V2);
+    let mut first = Box::pin(busy.settle(&v2, &NoObserver));
+    assert!(futures::poll!(&mut first).is_pending(), "its only call");
+
+    assert!(pool.verify(&v2).await.is_ok());
+    assert_eq!(settled_by(&pool.settle(&v2).await), "free");
+    assert_eq!((free.asked(), *slow.settles.lock().unwrap()), ((1, 1), 1), "the busy one was not asked");
+    assert_eq!(pool.health()[0].last_error, None);
+
+    let alone = Pool::new("usdc".into(), vec![busy.clone()], TIMEOUT, Arc::new(NoObserver));
+    let Settlement::NotSent { fault } = alone.settle(&v2).await else { panic!("it was not begun") };
+    assert_eq!(fault.kind, FaultKind::Busy);
 }
 
 #[derive(Default)]

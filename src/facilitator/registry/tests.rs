@@ -29,6 +29,7 @@ fn http(url: &str, bearer: &str) -> FacilitatorConfig {
             read_timeout: Duration::from_secs(1),
             verify_timeout: Duration::from_secs(1),
             settle_timeout: Duration::from_secs(1),
+            calls_in_flight: 8,
         }),
     }
 }
@@ -42,7 +43,8 @@ fn build(
     let ways = ways
         .iter()
         .map(|(way, names)| {
-            (Arc::from(*way), Way { facilitators: names.iter().map(|name| Arc::from(*name)).collect() })
+            let facilitators = names.iter().map(|name| Arc::from(*name)).collect();
+            (Arc::from(*way), Way { facilitators, facilitator_timeout: Duration::from_secs(30) })
         })
         .collect();
     Facilitators::new(&facilitators, &ways, previous, Arc::new(NoObserver)).unwrap()

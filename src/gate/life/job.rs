@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use tracing::{error, warn};
 
-use super::{HeadPatch, Money};
+use super::{HeadPatch, Money, Unpaid};
 use crate::access::{Claims, Pass, PassKeys, Receipt};
 use crate::config::SettleMode;
 use crate::facilitator::pool::Pool;
@@ -16,7 +16,7 @@ use crate::gate::generation::Quote;
 use crate::gate::holds::Hold;
 use crate::gate::{Shared, refusal, unix_millis};
 use crate::ledger::{LedgerError, Transition, UnixMillis};
-use crate::telemetry::{Mode, RouteMetrics, SettlementOutcome};
+use crate::telemetry::{Limit, Mode, Outcome, RouteMetrics, SettlementOutcome};
 use crate::x402::{Dialect, PaymentId, Reason, SettlementResponse};
 
 /// A payment and what it opens; outlives the request that brought it.
@@ -110,7 +110,7 @@ impl Job {
                 }
             }
             Settlement::NotSent { fault } => match self.release(fault.to_string()).await {
-                Ok(()) => Ended::NotCharged(Trouble::FacilitatorUnavailable),
+                Ok(()) => Ended::NotCharged(Trouble::of(&fault)),
                 Err(Taken) => Ended::Unknown { transaction: None },
             },
             Settlement::Unknown { facilitator, transaction, detail } => {
@@ -243,6 +243,18 @@ impl Job {
         if let Ok(token) = HeaderValue::try_from(token) {
             patch.set.push((FAREBOX_PASS, token));
         }
+    }
+
+    /// The answer to a payment that was certainly not charged, for a reason that is not its own.
+    pub(super) fn not_charged(&self, trouble: &Trouble) -> Unpaid {
+        let outcome = match trouble {
+            Trouble::TooManyCalls => {
+                self.shared.metrics.refused(Limit::CallsInFlight);
+                Outcome::Limited
+            }
+            _ => Outcome::Unavailable,
+        };
+        Unpaid { answer: Answer::trouble(trouble, None), outcome }
     }
 
     /// The 402 of a payment that was judged and found wanting.

@@ -10,6 +10,7 @@ mod elsewhere;
 mod entry;
 mod keeping;
 mod ledger_faults;
+mod limits;
 mod model;
 mod modes;
 mod properties;

@@ -1,5 +1,6 @@
 //! A gate with everything around it but the network.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +64,7 @@ pub struct Ask {
     pub target: String,
     pub host: &'static str,
     pub headers: HeaderMap,
+    pub peer: IpAddr,
 }
 
 /// How the upstream answers a request that is forwarded.
@@ -92,7 +94,13 @@ pub struct Seen {
 
 impl Ask {
     pub fn get(target: &str) -> Ask {
-        Ask { method: Method::GET, target: target.to_owned(), host: HOST, headers: HeaderMap::new() }
+        Ask {
+            method: Method::GET,
+            target: target.to_owned(),
+            host: HOST,
+            headers: HeaderMap::new(),
+            peer: [192, 0, 2, 1].into(),
+        }
     }
 
     pub fn with(mut self, name: &'static str, value: impl AsRef<str>) -> Ask {
@@ -107,6 +115,11 @@ impl Ask {
 
     pub fn host(mut self, host: &'static str) -> Ask {
         self.host = host;
+        self
+    }
+
+    pub fn from(mut self, peer: impl Into<IpAddr>) -> Ask {
+        self.peer = peer.into();
         self
     }
 
@@ -278,7 +291,7 @@ impl Stand {
             authority: ask.host,
             host: ask.host,
             encrypted: false,
-            peer: [192, 0, 2, 1].into(),
+            peer: ask.peer,
             headers: &ask.headers,
             now: unix_millis(),
         };
@@ -290,7 +303,9 @@ impl Stand {
         match self.decide(ask).await {
             Verdict::Forward(forward) => match forward.entry {
                 Entry::Paid { ticket, .. } => ticket,
-                Entry::Free | Entry::Window(_) => panic!("forwarded, but not on a payment: {:?}", forward.outcome),
+                Entry::Free | Entry::Allowance | Entry::Window(_) => {
+                    panic!("forwarded, but not on a payment: {:?}", forward.outcome)
+                }
             },
             Verdict::Answer { answer, .. } => panic!("not forwarded: {answer:?}"),
         }
@@ -382,7 +397,7 @@ pub fn route(keys: &str) -> String {
 pub async fn forwarded(forward: Forward, upstream: Upstream) -> Seen {
     let outcome = forward.outcome;
     let (mut ticket, identity) = match forward.entry {
-        Entry::Free => return passed(upstream, outcome, None),
+        Entry::Free | Entry::Allowance => return passed(upstream, outcome, None),
         Entry::Window(identity) => return passed(upstream, outcome, Some(*identity)),
         Entry::Paid { ticket, identity } => (ticket, *identity),
     };
