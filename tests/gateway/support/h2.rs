@@ -27,7 +27,8 @@ pub struct Http2 {
     authority: String,
     scheme: &'static str,
     requests: SendRequest<Bytes>,
-    next: Next,
+    /// The header blocks of the requests that are sent next.
+    next: mpsc::UnboundedSender<Next>,
     /// The connection and what lies between it and the socket.
     _tasks: JoinSet<()>,
 }
