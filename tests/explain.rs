@@ -85,6 +85,7 @@ fn config(unmatched: Unmatched) -> Config {
         read_timeout: Duration::from_secs(60),
         write_timeout: Duration::from_secs(60),
         idle_timeout: Duration::from_secs(60),
+        case_insensitive: false,
     };
     Config {
         server: Server {
@@ -98,6 +99,7 @@ fn config(unmatched: Unmatched) -> Config {
             threads: None,
             drain_timeout: Duration::from_secs(30),
             payment_header_bytes: 16 * 1024,
+            header_bytes: 64 * 1024,
             receipts_in_memory: 100_000,
             upstream_secrets: Vec::new(),
             request_body_bytes: 16 * 1024 * 1024,
@@ -228,17 +230,53 @@ fn what_is_refused_says_why() {
         ("/a/../../b", "path_above_root"),
         ("/a#b", "target_fragment"),
         ("https://api.example.com/a;b", "path_parameter"),
-        ("https://user@api.example.com/", "host"),
-        ("https:///a", "host"),
+        ("https://user@api.example.com/", "not_a_host"),
+        ("https:///a", "not_a_host"),
         ("ftp://api.example.com/", "target_not_a_path"),
         ("api.example.com/", "target_not_a_path"),
         ("", "target_empty"),
     ] {
         let explanation = explain(&config, "GET", url);
-        let Outcome::Refused { reason, detail } = &explanation.outcome else { panic!("{url}: {explanation}") };
+        let Outcome::Refused { status: 400, reason, detail } = &explanation.outcome else {
+            panic!("{url}: {explanation}")
+        };
         assert_eq!(*reason, expected, "{url}");
         assert!(explanation.to_string().contains(&format!("400 {reason}: {detail}")), "{explanation}");
     }
+}
+
+#[test]
+fn methods_that_are_never_forwarded_are_refused() {
+    for (method, status, expected) in [("TRACE", 501, "trace"), ("trace", 501, "trace"), ("CONNECT", 400, "tunnel")] {
+        let explanation = explain(&config(Unmatched::Deny), method, "/items/1");
+        let Outcome::Refused { status: found, reason, .. } = &explanation.outcome else { panic!("{explanation}") };
+        assert_eq!((*found, *reason), (status, expected), "{method}");
+    }
+}
+
+#[test]
+fn an_upstream_that_folds_case_is_explained() {
+    let mut config = config(Unmatched::Deny);
+    let mut route = route("any", &[], None, "/caf%C3%A9/{id}", Charge::Free);
+    Arc::get_mut(&mut route).unwrap().pattern.path.any_case = true;
+    config.matcher = Matcher::new(vec![route.pattern.clone()]).unwrap();
+    config.routes = vec![route];
+    assert_explained(
+        &config,
+        "GET",
+        "//Caf%c3%89/A",
+        r#"
+request    GET //Caf%c3%89/A on any host
+canonical  /Caf%C3%89/A
+           escapes: //Caf%C3%89/A
+           slashes: /Caf%C3%89/A
+           compared in any case, not forwarded so: /café/a
+route      any (/caf%C3%A9/{id})
+price      free
+upstream   api (http://127.0.0.1:3000, https://backend:443)
+because    no other route matches
+"#,
+    );
 }
 
 #[test]

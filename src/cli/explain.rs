@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::config::{self, Charge, Config, Route, SettleMode, Terms, Unmatched, Verify};
+use crate::gate::unfit::Unfit;
 use crate::money::Amount;
 use crate::route::canonical::{CanonicalTarget, Step};
 use crate::route::host::canonical_host;
@@ -72,7 +73,7 @@ pub struct Explanation {
     pub target: String,
     /// What is forwarded; `None` where there is none.
     pub canonical: Option<String>,
-    /// How the path became canonical; empty where it was.
+    /// How the path became canonical, and in what form it was compared; empty where it was both already.
     pub steps: Vec<PathStep>,
     /// What becomes of it.
     #[serde(flatten)]
@@ -96,8 +97,10 @@ pub struct PathStep {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    /// 400: it could be read in two ways.
+    /// It could be read in two ways, or is what no proxy should forward.
     Refused {
+        /// The answer's status.
+        status: u16,
         /// Machine-readable.
         reason: &'static str,
         /// A sentence.
@@ -212,18 +215,24 @@ pub fn explain(config: &Config, method: &str, url: &str) -> Explanation {
     if let Some(authority) = authority {
         match canonical_host(authority) {
             Ok(host) => explanation.host = Some(host.into_owned()),
-            Err(error) => {
-                explanation.outcome = Outcome::Refused { reason: "host", detail: error.to_string() };
+            Err(_) => {
+                explanation.outcome = Outcome::unfit(Unfit::NotAHost);
                 return explanation;
             }
         }
+    }
+    let unfit = [("CONNECT", Unfit::Tunnel), ("TRACE", Unfit::Trace)];
+    if let Some((_, unfit)) = unfit.into_iter().find(|(refused, _)| refused.eq_ignore_ascii_case(method)) {
+        explanation.outcome = Outcome::unfit(unfit);
+        return explanation;
     }
     let steps = &mut explanation.steps;
     let on_step = |step, path: &str| steps.push(PathStep { step: step_name(step), path: path.to_owned() });
     let canonical = match CanonicalTarget::parse_by_steps(explanation.target.as_bytes(), on_step) {
         Ok(canonical) => canonical.into_owned(),
         Err(ambiguous) => {
-            explanation.outcome = Outcome::Refused { reason: ambiguous.reason(), detail: ambiguous.to_string() };
+            let (reason, detail) = (ambiguous.reason(), ambiguous.to_string());
+            explanation.outcome = Outcome::Refused { status: 400, reason, detail };
             return explanation;
         }
     };
@@ -242,6 +251,10 @@ pub fn explain(config: &Config, method: &str, url: &str) -> Explanation {
         (None, Unmatched::Free { upstream }) => Outcome::Unmatched { upstream: UpstreamName::of(config, upstream) },
     };
     if let Some(winner) = winner {
+        let compared = winner.pattern.path.compared(canonical.path());
+        explanation
+            .steps
+            .extend(compared.map(|path| PathStep { step: "compared in any case, not forwarded so", path }));
         explanation.runners_up = matches.map(|route| RunnerUp::behind(winner, route)).collect();
     }
     if explanation.host.is_none() {
@@ -272,6 +285,12 @@ fn step_name(step: Step) -> &'static str {
         Step::Escapes => "escapes",
         Step::Slashes => "slashes",
         Step::DotSegments => "dot segments",
+    }
+}
+
+impl Outcome {
+    fn unfit(unfit: Unfit) -> Outcome {
+        Outcome::Refused { status: unfit.status().as_u16(), reason: unfit.reason(), detail: unfit.to_string() }
     }
 }
 

@@ -98,7 +98,8 @@ pub(super) fn read(
         let charge = terms::read(reader, &section, ways);
         let is_free = matches!(charge, Some((Charge::Free, _)));
         let limit = rate::read_limit(reader, &section, is_free);
-        if let Some(pattern) = pattern {
+        if let Some(mut pattern) = pattern {
+            pattern.path.any_case = upstream.as_ref().is_some_and(|name| folds_case(upstreams, name));
             matched.push(Matched { at: pattern_span(&section), name, pattern });
             charged.push((upstream, charge, limit));
         }
@@ -182,6 +183,9 @@ fn read_methods(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Method
             Ok(_) if text.value.eq_ignore_ascii_case("CONNECT") => {
                 "the gateway does not tunnel: CONNECT never reaches a route".to_owned()
             }
+            Ok(_) if text.value.eq_ignore_ascii_case("TRACE") => {
+                "the gateway does not forward TRACE: it never reaches a route".to_owned()
+            }
             Ok(_) => continue,
             Err(PatternError(why)) => text.unless_referenced(|| why, "not a method"),
         };
@@ -190,6 +194,10 @@ fn read_methods(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Method
     }
     let names: Vec<&str> = texts.value.iter().map(|text| text.value.as_str()).collect();
     Methods::parse(&names).ok().filter(|_| right)
+}
+
+fn folds_case(upstreams: &Declarations<Upstream>, name: &str) -> bool {
+    upstreams.right().any(|(other, _, upstream)| &**other == name && upstream.case_insensitive)
 }
 
 fn read_upstream(
@@ -249,7 +257,12 @@ fn report_tie(reader: &mut Reader<'_>, tie: Tie, routes: &[Matched]) {
         "two routes tie: `{}` and `{}` could answer the same request with equal right",
         first.pattern, second.pattern
     );
-    let help = "make one more specific by its host, path or methods, or take one out";
+    let help = if first.pattern.path.any_case || second.pattern.path.any_case {
+        "their paths match in any case, because an upstream is `case_insensitive`: make one more specific by its host, \
+         path or methods, or take one out"
+    } else {
+        "make one more specific by its host, path or methods, or take one out"
+    };
     let diagnostic = Diagnostic::error(second.at.clone(), title, help).label("this one");
     reader.report(diagnostic.also(first.at.clone(), "and this one"));
 }

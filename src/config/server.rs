@@ -40,6 +40,8 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// Bytes of a payment header's value that are read; a longer one is refused.
     pub payment_header_bytes: usize,
+    /// Bytes of a request's head, its request line included; a larger one is refused.
+    pub header_bytes: usize,
     /// Settled payments with a window that are known without asking the ledger.
     pub receipts_in_memory: usize,
     /// Each signs what upstreams are told of a request; none: nothing is signed.
@@ -106,6 +108,7 @@ pub(super) const SERVER: Keys = Keys {
         "request_body_bytes",
         "requests_in_flight",
         "payment_limit",
+        "header_bytes",
     ],
 };
 pub(super) const ADMIN: Keys = Keys { section: "[admin]", names: &["listen"] };
@@ -125,6 +128,9 @@ const REQUESTS_IN_FLIGHT_DEFAULT: usize = 10_000;
 const REQUESTS_IN_FLIGHT: std::ops::RangeInclusive<u64> = 1..=1_000_000;
 /// More than any honest caller, and too few to fill a facilitator's calls in flight.
 const PAYMENT_LIMIT_DEFAULT: Rate = Rate { count: 100, per: Duration::from_secs(1) };
+const HEADER_BYTES_DEFAULT: usize = 64 * 1024;
+/// The engine reads no more than 1 MiB.
+const HEADER_BYTES: std::ops::RangeInclusive<u64> = 4 * 1024..=1024 * 1024 - 1;
 const THREADS: std::ops::RangeInclusive<u64> = 1..=1024;
 const RECEIPTS_DEFAULT: usize = 100_000;
 /// From the least that makes sense in a test to what a large machine's memory holds.
@@ -152,6 +158,9 @@ pub(super) fn read<'a>(reader: &mut Reader<'_>, root: &Section<'a>) -> Listeners
     let plain = listen.iter().map(|at| at.value).collect();
     let tls = read_tls(reader, &section, &mut listen);
     let public_url = section.text(reader, "public_url", PUBLIC_URL_HELP);
+    let payment_header_bytes = section.whole(reader, "payment_header_bytes", PAYMENT_HEADER_BYTES);
+    let header_bytes = section.whole(reader, "header_bytes", HEADER_BYTES);
+    report_no_room(reader, payment_header_bytes.as_ref(), header_bytes.as_ref());
     let server = Server {
         listen: plain,
         tls,
@@ -162,10 +171,8 @@ pub(super) fn read<'a>(reader: &mut Reader<'_>, root: &Section<'a>) -> Listeners
         client_header: read_client_header(reader, &section),
         threads: section.whole(reader, "threads", THREADS).and_then(|at| usize::try_from(at.value).ok()),
         drain_timeout: section.timeout(reader, "drain_timeout", DRAIN_DEFAULT),
-        payment_header_bytes: section
-            .whole(reader, "payment_header_bytes", PAYMENT_HEADER_BYTES)
-            .and_then(|at| usize::try_from(at.value).ok())
-            .unwrap_or(PAYMENT_HEADER_BYTES_DEFAULT),
+        payment_header_bytes: bytes(payment_header_bytes.as_ref(), PAYMENT_HEADER_BYTES_DEFAULT),
+        header_bytes: bytes(header_bytes.as_ref(), HEADER_BYTES_DEFAULT),
         receipts_in_memory: section
             .whole(reader, "receipts_in_memory", RECEIPTS)
             .and_then(|at| usize::try_from(at.value).ok())
@@ -180,6 +187,21 @@ pub(super) fn read<'a>(reader: &mut Reader<'_>, root: &Section<'a>) -> Listeners
     let public_url_at = public_url.map(|text| At { value: (), span: text.span });
     let admin = read_admin(reader, root, &listen);
     Listeners { server, section, public_url_at, listen, admin }
+}
+
+fn bytes(said: Option<&At<u64>>, default: usize) -> usize {
+    said.and_then(|at| usize::try_from(at.value).ok()).unwrap_or(default)
+}
+
+/// A payment travels in the head: one of the size that is promised has to fit in.
+fn report_no_room(reader: &mut Reader<'_>, payment: Option<&At<u64>>, head: Option<&At<u64>>) {
+    let wanted = bytes(payment, PAYMENT_HEADER_BYTES_DEFAULT);
+    let Some(at) = payment.or(head).filter(|_| bytes(head, HEADER_BYTES_DEFAULT) <= wanted) else { return };
+    reader.report(Diagnostic::error(
+        at.span.clone(),
+        format!("no head has room for a payment of {wanted} bytes"),
+        "make `header_bytes` (65536 where left out) larger than `payment_header_bytes` (16384 where left out)",
+    ));
 }
 
 fn read_listen(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<At<SocketAddr>> {

@@ -27,6 +27,8 @@ pub struct Upstream {
     pub write_timeout: Duration,
     /// For which an idle connection is kept.
     pub idle_timeout: Duration,
+    /// Whether it takes `/A` for `/a`: then its routes match in any case.
+    pub case_insensitive: bool,
 }
 
 /// One server of an upstream: `127.0.0.1:3000`, `backend:3000`, `https://backend`.
@@ -51,7 +53,7 @@ pub enum UpstreamHost {
 
 pub(super) const UPSTREAM: Keys = Keys {
     section: "[upstreams.NAME]",
-    names: &["servers", "host", "connect_timeout", "read_timeout", "write_timeout", "idle_timeout"],
+    names: &["servers", "host", "connect_timeout", "read_timeout", "write_timeout", "idle_timeout", "case_insensitive"],
 };
 
 const CONNECT_DEFAULT: Duration = Duration::from_secs(5);
@@ -68,6 +70,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Section<'_>, listen: &[At<Soc
         let connect_timeout = section.timeout(reader, "connect_timeout", CONNECT_DEFAULT);
         let [read_timeout, write_timeout, idle_timeout] =
             ["read_timeout", "write_timeout", "idle_timeout"].map(|key| section.timeout(reader, key, OTHER_DEFAULT));
+        let case_insensitive = section.flag(reader, "case_insensitive", false);
         Some(Upstream {
             name: name.clone(),
             servers: servers?,
@@ -76,6 +79,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Section<'_>, listen: &[At<Soc
             read_timeout,
             write_timeout,
             idle_timeout,
+            case_insensitive,
         })
     })
 }

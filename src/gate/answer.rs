@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
+use super::unfit::Unfit;
 use crate::facilitator::{Fault, FaultKind};
 use crate::route::canonical::Ambiguous;
 use crate::telemetry::Limit;
@@ -87,7 +88,7 @@ pub enum Trouble {
     /// The request's body stood still for too long.
     RequestTimeout,
     /// The request is not one that this gateway forwards.
-    BadRequest(&'static str),
+    Unfit(Unfit),
     /// Something here went wrong; the log has it.
     Internal,
 }
@@ -161,15 +162,16 @@ impl Trouble {
             Trouble::RequestTimeout => {
                 fixed(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the rest of the request's body did not come")
             }
-            Trouble::BadRequest(what) => fixed(StatusCode::BAD_REQUEST, "bad_request", what),
+            Trouble::Unfit(why) => (why.status(), "bad_request", why.to_string()),
             Trouble::Internal => fixed(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this gateway failed"),
         }
     }
 
-    /// For programs, where there is more to say than the code: the limit that was reached, or what is wrong with a path.
+    /// For programs, where there is more to say than the code: the limit that was reached, or what is wrong with a request.
     fn reason(&self) -> Option<&'static str> {
         match self {
             Trouble::AmbiguousPath(why) => Some(why.reason()),
+            Trouble::Unfit(why) => Some(why.reason()),
             Trouble::TooOften { limit, .. } => Some(limit.label()),
             Trouble::BodyTooLarge { .. } => Some(Limit::RequestBodyBytes.label()),
             Trouble::TooManyRequests => Some(Limit::RequestsInFlight.label()),
@@ -184,7 +186,6 @@ impl Trouble {
             | Trouble::UpstreamTimeout
             | Trouble::UpstreamBroken
             | Trouble::RequestTimeout
-            | Trouble::BadRequest(_)
             | Trouble::Internal => None,
         }
     }
@@ -216,7 +217,7 @@ impl Trouble {
             | Trouble::UpstreamTimeout
             | Trouble::UpstreamBroken
             | Trouble::RequestTimeout
-            | Trouble::BadRequest(_)
+            | Trouble::Unfit(_)
             | Trouble::Internal => false,
         }
     }

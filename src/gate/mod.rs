@@ -20,6 +20,7 @@ mod refusal;
 mod shared;
 #[cfg(test)]
 mod tests;
+pub mod unfit;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -39,6 +40,7 @@ use crate::ledger::{Ledger, LedgerError, UnixMillis};
 use crate::money::Amount;
 use crate::resolve::reconciler::Reconciler;
 use crate::route::canonical::CanonicalTarget;
+use crate::route::pattern::Methods;
 use crate::telemetry::{Limit, Metrics, Outcome, WindowHit};
 use crate::x402::header::{self as wire, DecodeError};
 use crate::x402::{Dialect, Network, Payment, PaymentId};
@@ -389,14 +391,18 @@ fn forward(
     Verdict::Forward(Box::new(Forward { route, upstream: upstream.clone(), rewritten, entry, outcome }))
 }
 
-/// A browser asks before it sends a priced request: answered here, it reaches no upstream and costs nothing.
+/// A browser asks before it sends a priced request: answered here, it reaches no upstream and costs nothing. Where a
+/// free route names `OPTIONS`, its upstream answers.
 fn preflight(generation: &Generation, facts: &Facts<'_>, target: &CanonicalTarget<'_>) -> Option<Answer> {
     if facts.method != Method::OPTIONS || !facts.headers.contains_key(header::ORIGIN) {
         return None;
     }
     let method = facts.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
-    let index = generation.config.matcher.find(facts.host, target.path(), method.to_str().ok()?)?;
-    generation.route(index)?.quote.as_ref()?;
+    let find = |method: &str| generation.route(generation.config.matcher.find(facts.host, target.path(), method)?);
+    find(method.to_str().ok()?)?.quote.as_ref()?;
+    if find("OPTIONS").is_some_and(|own| own.quote.is_none() && own.route.pattern.methods != Methods::Any) {
+        return None;
+    }
     Some(Answer::preflight(method, facts.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS)))
 }
 

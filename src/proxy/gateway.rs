@@ -1,12 +1,11 @@
 //! The phases of a request, as Pingora calls them.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{StatusCode, Version, header};
+use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -19,12 +18,13 @@ use super::forward::{self, Client};
 use super::heads;
 use super::house::House;
 use super::listener::Clock;
+use super::request::{self, Addressed};
 use super::respond::{self, internal};
+use super::strip;
 use crate::gate::answer::{Answer, Trouble};
-use crate::gate::facts::Facts;
 use crate::gate::life::{self, Head};
-use crate::gate::{Entry, Forward, Verdict, unix_millis, unix_seconds};
-use crate::route::host::canonical_host;
+use crate::gate::unfit::Unfit;
+use crate::gate::{Entry, Forward, Verdict, unix_seconds};
 use crate::telemetry::{Closed, Limit, Outcome};
 
 /// What a request ends with when its payment did not settle: the answer has been made, the upstream's is dropped.
@@ -70,13 +70,13 @@ impl ProxyHttp for Gateway {
             return answer(session, ctx, Answer::trouble(&Trouble::TooManyRequests, None), Outcome::Limited).await;
         }
         let verdict = {
-            let request = session.req_header();
-            let host = host_of(request);
-            let facts = host.as_ref().and_then(|(authority, host)| facts_of(session, request, authority, host));
-            let Some(facts) = facts else {
-                let trouble = Trouble::BadRequest("the request names no host, or is not one that a proxy forwards");
-                return answer(session, ctx, Answer::trouble(&trouble, None), Outcome::BadTarget).await;
+            let header_bytes = live.generation.config.server.header_bytes;
+            let fit = request::check(session, header_bytes).and_then(|()| Addressed::read(session.req_header()));
+            let addressed = match fit {
+                Ok(addressed) => addressed,
+                Err(unfit) => return refuse(session, ctx, unfit).await,
             };
+            let Some(facts) = addressed.facts(session) else { return Err(internal("a client has no address")) };
             let server = &live.generation.config.server;
             let trusted = &server.trusted_proxies;
             ctx.client = Some(Client {
@@ -85,7 +85,14 @@ impl ProxyHttp for Gateway {
                 trusted: facts.from_trusted_proxy(trusted),
                 scheme: facts.scheme(trusted),
             });
-            self.house.gate.decide(&live.generation, &facts).await
+            let mut verdict = self.house.gate.decide(&live.generation, &facts).await;
+            if let Verdict::Forward(forward) = &mut verdict
+                && forward.rewritten.is_none()
+                && !addressed.is_forwarded_as_it_is(session.req_header())
+            {
+                forward.rewritten = std::str::from_utf8(facts.target).map(str::to_owned).ok();
+            }
+            verdict
         };
         ctx.live = Some(live);
         match verdict {
@@ -125,6 +132,9 @@ impl ProxyHttp for Gateway {
         let mut parts = heads::take_request(request);
         if let Some(target) = &ctx.rewritten {
             parts.uri = target.parse().map_err(|_| internal("a canonical target is not a URI"))?;
+        }
+        if ctx.upstream.as_ref().is_some_and(|upstream| upstream.sells) {
+            strip::strip_detours(&mut parts.headers, ctx.client.as_ref().is_some_and(|client| client.trusted));
         }
         forward::strip_ours(&mut parts.headers);
         forward::strip_cookies(&mut parts.headers);
@@ -182,6 +192,13 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> Result<()> {
         let status = response.status;
+        // Its connection is another one, and its version its own: the engine would hand both on (RFC 9110, 6.2, 7.6.1).
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            strip::strip_hop_by_hop(response);
+        }
+        if response.version < Version::HTTP_11 {
+            response.set_version(Version::HTTP_11);
+        }
         // 1xx heads come through here too, and are not the answer.
         if (status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS) || ctx.judged {
             return Ok(());
@@ -287,7 +304,7 @@ impl ProxyHttp for Gateway {
 
     /// The gateway's own refusals are its daily work, and a failed request writes its access line.
     fn suppress_error_log(&self, _session: &Session, ctx: &Context, error: &Error) -> bool {
-        is_our_own(error) || matches!(ctx.outcome, Outcome::ClientGone | Outcome::BadTarget)
+        is_our_own(error) || matches!(ctx.outcome, Outcome::ClientGone | Outcome::BadTarget | Outcome::HeadTooLarge)
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
@@ -336,7 +353,7 @@ impl Gateway {
     /// The upstream failed before its head was judged.
     async fn failed(&self, ctx: &mut Context, trouble: Trouble) -> Answer {
         ctx.outcome = match trouble {
-            Trouble::BadRequest(_) => Outcome::BadTarget,
+            Trouble::Unfit(_) => Outcome::BadTarget,
             Trouble::RequestTimeout => Outcome::ClientGone,
             Trouble::Internal => Outcome::InternalError,
             Trouble::BodyTooLarge { .. } => Outcome::Limited,
@@ -352,6 +369,16 @@ impl Gateway {
     }
 }
 
+/// Refuses a request that has two readings. So has what follows it: the connection ends.
+async fn refuse(session: &mut Session, ctx: &mut Context, unfit: Unfit) -> Result<bool> {
+    session.set_keepalive(None);
+    let outcome = match unfit {
+        Unfit::HeadTooLarge => Outcome::HeadTooLarge,
+        _ => Outcome::BadTarget,
+    };
+    answer(session, ctx, Answer::trouble(&Trouble::Unfit(unfit), None), outcome).await
+}
+
 async fn answer(session: &mut Session, ctx: &mut Context, made: Answer, outcome: Outcome) -> Result<bool> {
     ctx.outcome = outcome;
     respond::write(session, made).await?;
@@ -362,58 +389,6 @@ async fn answer(session: &mut Session, ctx: &mut Context, made: Answer, outcome:
 fn clock_of(session: &Session) -> Option<&Clock> {
     let digest = session.digest()?.proxy_digest.as_ref()?;
     digest.user_data.as_ref()?.downcast_ref::<Arc<Clock>>().map(|clock| &**clock)
-}
-
-/// The authority that a request names, and its host in canonical form; `None` where that is no host, or missing.
-fn host_of(request: &RequestHeader) -> Option<(&str, Cow<'_, str>)> {
-    let authority = match request.headers.get(header::HOST) {
-        Some(host) => host.to_str().ok()?,
-        None => match request.uri.authority() {
-            Some(authority) => authority.as_str(),
-            // HTTP/1.0 knew no `Host`.
-            None if request.version < Version::HTTP_11 => return Some(("", Cow::Borrowed(""))),
-            None => return None,
-        },
-    };
-    Some((authority, canonical_host(authority).ok()?))
-}
-
-/// `None` for a request that is not for a reverse proxy (`CONNECT`).
-fn facts_of<'a>(
-    session: &'a Session,
-    request: &'a RequestHeader,
-    authority: &'a str,
-    host: &'a str,
-) -> Option<Facts<'a>> {
-    if request.method == http::Method::CONNECT {
-        return None;
-    }
-    Some(Facts {
-        method: &request.method,
-        target: origin_form(request.raw_path()),
-        authority,
-        host,
-        encrypted: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
-        peer: session.client_addr()?.as_inet()?.ip().to_canonical(),
-        headers: &request.headers,
-        now: unix_millis(),
-    })
-}
-
-/// Path and query of an absolute-form target (RFC 9112 section 3.2.2); any other target as it is.
-fn origin_form(target: &[u8]) -> &[u8] {
-    let scheme = [&b"http://"[..], &b"https://"[..]];
-    let after_scheme = scheme.iter().find_map(|scheme| {
-        let (head, rest) = target.split_at_checked(scheme.len())?;
-        head.eq_ignore_ascii_case(scheme).then_some(rest)
-    });
-    match after_scheme {
-        None => target,
-        Some(rest) => match rest.iter().position(|byte| matches!(byte, b'/' | b'?')) {
-            Some(at) => rest.get(at..).unwrap_or_default(),
-            None => b"/",
-        },
-    }
 }
 
 /// An error by which the gateway ends a request itself.
@@ -447,31 +422,11 @@ fn trouble_of(error: &Error) -> Option<Trouble> {
             | ErrorType::ConnectionClosed
             | ErrorType::H2Error => None,
             ErrorType::ReadTimedout => Some(Trouble::RequestTimeout),
-            _ => Some(Trouble::BadRequest("the request cannot be read")),
+            _ => Some(Trouble::Unfit(Unfit::Unreadable)),
         },
         ErrorSource::Internal | ErrorSource::Unset => Some(match error.etype() {
             ErrorType::ConnectNoRoute => Trouble::UpstreamUnreachable,
             _ => Trouble::Internal,
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_absolute_target_is_read_from_its_path_on() {
-        for (target, read) in [
-            ("/a?b", "/a?b"),
-            ("http://host/a?b", "/a?b"),
-            ("HTTPS://host:1/a", "/a"),
-            ("http://host", "/"),
-            ("http://host?q", "?q"),
-            ("*", "*"),
-            ("", ""),
-        ] {
-            assert_eq!(origin_form(target.as_bytes()), read.as_bytes(), "{target:?}");
-        }
     }
 }

@@ -11,6 +11,8 @@ pub mod house;
 mod listener;
 pub mod live;
 mod observer;
+mod request;
 mod respond;
 pub mod server;
+mod strip;
 mod upstreams;

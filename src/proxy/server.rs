@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pingora::apps::HttpServerOptions;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -174,7 +175,11 @@ async fn serve_clients(
 ) {
     let conf =
         ServerConf { max_retries: RETRIES_MAX, upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() };
-    let proxy = http_proxy(&Arc::new(conf), Gateway { house: house.clone() });
+    let mut proxy = http_proxy(&Arc::new(conf), Gateway { house: house.clone() });
+    let mut options = HttpServerOptions::default();
+    // Not to tunnel: the engine's own refusal does not say why.
+    options.allow_connect_method_proxying = true;
+    proxy.server_options = Some(options);
     let of_tokio = |listeners: Vec<TcpListener>| {
         listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<Result<Vec<_>, _>>()
     };

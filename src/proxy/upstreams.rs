@@ -15,7 +15,7 @@ use pingora::upstreams::peer::{HttpPeer, PeerOptions};
 use pingora::{Error, ErrorType, Result};
 use tracing::warn;
 
-use crate::config::{Config, ServerAddress, Upstream};
+use crate::config::{Charge, Config, ServerAddress, Upstream};
 use crate::telemetry::{Metrics, UpstreamMetrics};
 
 /// How often names are resolved again and servers looked at.
@@ -30,6 +30,8 @@ pub(super) struct Upstreams(HashMap<Arc<str>, Arc<LiveUpstream>>);
 /// One upstream at work.
 pub(super) struct LiveUpstream {
     pub(super) config: Upstream,
+    /// Whether a priced route leads to one of its servers, by this name or another.
+    pub(super) sells: bool,
     pub(super) metrics: Arc<UpstreamMetrics>,
     balancer: LoadBalancer<RoundRobin>,
     options: PeerOptions,
@@ -48,7 +50,7 @@ impl Upstreams {
     pub(super) async fn start(config: &Config, metrics: &Metrics) -> Upstreams {
         let mut upstreams = HashMap::new();
         for (name, upstream) in &config.upstreams {
-            let live = LiveUpstream::new(upstream.clone(), metrics.for_upstream(name));
+            let live = LiveUpstream::new(upstream.clone(), sells(config, upstream), metrics.for_upstream(name));
             live.refresh().await;
             upstreams.insert(name.clone(), Arc::new(live));
         }
@@ -82,7 +84,7 @@ impl Upstreams {
 }
 
 impl LiveUpstream {
-    fn new(config: Upstream, metrics: Arc<UpstreamMetrics>) -> LiveUpstream {
+    fn new(config: Upstream, sells: bool, metrics: Arc<UpstreamMetrics>) -> LiveUpstream {
         let discovery = Resolver { servers: config.servers.clone() };
         let mut backends = Backends::new(Box::new(discovery));
         // A lone server is asked whatever its health: there is nobody to ask instead.
@@ -96,7 +98,7 @@ impl LiveUpstream {
         options.write_timeout = Some(config.write_timeout);
         options.idle_timeout = Some(config.idle_timeout);
         let balancer = LoadBalancer::from_backends(backends);
-        LiveUpstream { config, metrics, balancer, options, alone: ArcSwapOption::empty() }
+        LiveUpstream { config, sells, metrics, balancer, options, alone: ArcSwapOption::empty() }
     }
 
     /// The next server that is up.
@@ -134,6 +136,13 @@ impl LiveUpstream {
         let alone = all.first().filter(|_| all.len() == 1).and_then(|backend| self.peer_at(backend));
         self.alone.store(alone.map(Arc::new));
     }
+}
+
+/// Whether a priced route leads to a server of this upstream: two upstreams may be the same server.
+fn sells(config: &Config, upstream: &Upstream) -> bool {
+    let priced = config.routes.iter().filter(|route| matches!(route.charge, Charge::Priced(_)));
+    let mut sold = priced.filter_map(|route| config.upstreams.get(&route.upstream)).flat_map(|other| &other.servers);
+    sold.any(|server| upstream.servers.iter().any(|own| own.host == server.host && own.port == server.port))
 }
 
 /// A server that speaks TLS, and the name that its certificate must have.

@@ -38,6 +38,9 @@ pub enum Ambiguous {
     /// `;` or `%3B`: some backends cut a segment there.
     #[error("the path holds a path parameter (`;`)")]
     PathParameter,
+    /// A segment that begins or ends in `%20`: what trims it reads another name.
+    #[error("the path holds a space at the edge of a segment")]
+    EdgeSpace,
     /// Escapes above 127 that are not UTF-8.
     #[error("the path's escapes do not decode to UTF-8")]
     InvalidUtf8,
@@ -51,7 +54,7 @@ pub enum Ambiguous {
 
 impl Ambiguous {
     /// Every reason, for tables and tests.
-    pub const ALL: [Ambiguous; 14] = [
+    pub const ALL: [Ambiguous; 15] = [
         Ambiguous::Empty,
         Ambiguous::TooLong,
         Ambiguous::NotAPath,
@@ -63,6 +66,7 @@ impl Ambiguous {
         Ambiguous::EncodedSlash,
         Ambiguous::Backslash,
         Ambiguous::PathParameter,
+        Ambiguous::EdgeSpace,
         Ambiguous::InvalidUtf8,
         Ambiguous::AboveRoot,
         Ambiguous::HiddenEscape,
@@ -82,6 +86,7 @@ impl Ambiguous {
             Ambiguous::EncodedSlash => "path_encoded_slash",
             Ambiguous::Backslash => "path_backslash",
             Ambiguous::PathParameter => "path_parameter",
+            Ambiguous::EdgeSpace => "path_edge_space",
             Ambiguous::InvalidUtf8 => "path_invalid_utf8",
             Ambiguous::AboveRoot => "path_above_root",
             Ambiguous::HiddenEscape => "path_hidden_escape",

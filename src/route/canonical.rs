@@ -14,6 +14,8 @@
 //! 3. *Dot segments.* `.` and `..` are resolved, after the slashes: `/a//../b` is `/b`, as a file system has it.
 //!    A `..` above the root is refused, where RFC 3986 section 5.2.4 would drop it: no honest client sends one.
 //!
+//! Names keep a dot at their end, which Windows drops: honest names have one. A space there, or in front, is refused.
+//!
 //! Case is left as it is. The query takes no part in matching and is forwarded byte for byte.
 //!
 //! An escape that hides in an escape (`%252F`) is one for a backend that decodes twice. It is refused where the

@@ -31,8 +31,17 @@ pub(super) fn settle_escapes(path: &str) -> Result<String, Ambiguous> {
         decoded.push(byte);
     }
     std::str::from_utf8(&decoded).map_err(|_| Ambiguous::InvalidUtf8)?;
+    if canonical.split('/').any(has_space_at_edge) {
+        return Err(Ambiguous::EdgeSpace);
+    }
     refuse_hidden_escapes(&canonical)?;
     Ok(canonical)
+}
+
+/// Also for who decodes it several times: `%2520`.
+fn has_space_at_edge(segment: &str) -> bool {
+    let begins = segment.strip_prefix('%').is_some_and(|rest| rest.trim_start_matches("25").starts_with("20"));
+    begins || segment.strip_suffix("20").is_some_and(|rest| rest.trim_end_matches("25").ends_with('%'))
 }
 
 /// On the path after its escapes were settled: `%25%32%46` is `%252F` by then.
@@ -84,6 +93,26 @@ pub(super) fn comparable(segment: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
+/// A segment as a backend compares it that takes `/A` for `/a`.
+///
+/// Beyond ASCII too: what Windows and macOS take for one name is one here, and a little more (`K` is also the Kelvin
+/// sign): where a path could be a priced one, it has to be paid for.
+pub(super) fn folded(segment: &str) -> Cow<'_, str> {
+    let plain = comparable(segment);
+    if !plain.bytes().any(|byte| byte == b'%' || byte.is_ascii_uppercase()) {
+        return plain;
+    }
+    let mut bytes = Vec::with_capacity(plain.len());
+    let mut rest = plain.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let escaped = (first == b'%').then(|| leading_hex_byte(after)).flatten();
+        bytes.push(escaped.unwrap_or(first));
+        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    // To upper case first: characters that share a capital, such as s and its long form, become one.
+    Cow::Owned(String::from_utf8_lossy(&bytes).to_uppercase().to_lowercase())
+}
+
 /// RFC 3986 section 2.3.
 pub(super) fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
@@ -113,6 +142,40 @@ fn push_escape(text: &mut String, byte: u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_space_inside_a_segment_is_none_at_its_edge() {
+        for (path, refused) in [
+            ("/a%20b", false),
+            ("/a%2520b/20/a20/%2521", false),
+            ("/%C3%A920", false),
+            ("/a%20", true),
+            ("/%20a/b", true),
+            ("/a/%20/b", true),
+            ("/a%2520", true),
+            ("/%252520a", true),
+            ("/a%20/", true),
+        ] {
+            let expected = if refused { Err(Ambiguous::EdgeSpace) } else { Ok(path.to_owned()) };
+            assert_eq!(settle_escapes(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn segments_are_folded_beyond_ascii() {
+        for (segment, expected) in [
+            ("premium", "premium"),
+            ("PreMium", "premium"),
+            ("%40Me", "@me"),
+            ("%C3%89t%C3%A9", "été"),
+            ("%E2%84%AAeys", "keys"),
+            ("%C5%BFecret", "secret"),
+            ("a%20B", "a b"),
+            ("%25", "%"),
+        ] {
+            assert_eq!(folded(segment), expected, "{segment}");
+        }
+    }
 
     #[test]
     fn segments_compare_as_a_backend_reads_them() {

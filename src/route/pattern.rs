@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::canonical::{CanonicalTarget, segments};
-use super::escape::comparable;
+use super::escape::{comparable, folded};
 pub use super::host::HostPattern;
 pub use super::methods::Methods;
 
@@ -29,6 +29,8 @@ pub struct PathPattern {
     pub segments: Vec<Segment>,
     /// Whether it ends in `/*`: matches what stands before it and everything beneath.
     pub rest: bool,
+    /// Whether its literals match in any case, for an upstream that takes `/A` for `/a`.
+    pub any_case: bool,
 }
 
 /// What a route matches.
@@ -61,7 +63,7 @@ impl PathPattern {
             return refuse(format!("`{text}` holds a query: a route matches the path alone"));
         }
         let inner = inner.strip_suffix('/').unwrap_or(inner);
-        let mut pattern = PathPattern { segments: Vec::new(), rest: false };
+        let mut pattern = PathPattern { segments: Vec::new(), rest: false, any_case: false };
         if inner.is_empty() {
             return if text.len() > 1 {
                 refuse(format!("`{text}` has an empty segment: write `/`"))
@@ -90,10 +92,22 @@ impl PathPattern {
         Ok(pattern)
     }
 
+    /// A canonical path as it is compared where literals match in any case; `None` where they match as they are, or
+    /// where that changes nothing.
+    pub fn compared(&self, path: &str) -> Option<String> {
+        if !self.any_case {
+            return None;
+        }
+        let compared: Vec<_> = path.split('/').map(folded).collect();
+        let compared = compared.join("/");
+        (compared != path).then_some(compared)
+    }
+
     /// Whether it matches a canonical path.
     pub fn matches(&self, path: &str) -> bool {
         let mut parts = segments(path);
-        let all = self.segments.iter().all(|segment| parts.next().is_some_and(|part| segment.matches(part)));
+        let all =
+            self.segments.iter().all(|segment| parts.next().is_some_and(|part| segment.matches(part, self.any_case)));
         all && (self.rest || parts.next().is_none())
     }
 }
@@ -145,8 +159,9 @@ impl Segment {
     }
 
     /// Whether it matches one segment of a canonical path.
-    fn matches(&self, part: &str) -> bool {
+    fn matches(&self, part: &str, any_case: bool) -> bool {
         match self {
+            Segment::Literal(literal) if any_case => folded(literal) == folded(part),
             Segment::Literal(literal) => comparable(literal) == comparable(part),
             Segment::Param(_) => true,
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::escape::comparable;
+use super::escape::{comparable, folded};
 use super::pattern::{HostPattern, Methods, Pattern, Segment};
 
 /// The part in which one pattern is more specific than another; see [`super::matcher`] for the rules.
@@ -46,13 +46,21 @@ impl Precedence {
             let first = first.host.clone().filter(|_| earlier)?;
             return Some(Precedence::Host { first, then: then.host.clone() });
         }
+        let (loose, other_loose) = (first.path.any_case, then.path.any_case);
         let longest = first.path.segments.len().max(then.path.segments.len());
         // One further than both, where `*` may follow on either.
         for at in 0..=longest {
             let segment = |pattern: &Pattern| pattern.path.segments.get(at).cloned();
             let (mine, theirs) = (segment(first), segment(then));
             let earlier = match (&mine, &theirs) {
-                (Some(Segment::Literal(a)), Some(Segment::Literal(b))) if comparable(a) == comparable(b) => continue,
+                (Some(Segment::Literal(a)), Some(Segment::Literal(b))) if loose != other_loose => {
+                    other_loose && folded(a) == folded(b)
+                }
+                (Some(Segment::Literal(a)), Some(Segment::Literal(b)))
+                    if comparable(a) == comparable(b) || (loose && folded(a) == folded(b)) =>
+                {
+                    continue;
+                }
                 (Some(Segment::Param(_)), Some(Segment::Param(_))) => continue,
                 (None, None) if first.path.rest == then.path.rest => break,
                 (Some(Segment::Literal(_)), Some(Segment::Param(_))) => true,

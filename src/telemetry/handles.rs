@@ -61,6 +61,7 @@ impl RouteMetrics {
             | Outcome::Preflight
             | Outcome::Unmatched
             | Outcome::BadTarget
+            | Outcome::HeadTooLarge
             | Outcome::Pending
             | Outcome::Unavailable
             | Outcome::UpstreamError

@@ -85,8 +85,10 @@ labels! {
         Preflight => "preflight",
         /// No route matches: 404.
         Unmatched => "unmatched",
-        /// The request target has no canonical form: 400.
+        /// The request can be read in two ways, or its target has no canonical form: 400; or 501 for `TRACE`.
         BadTarget => "bad_target",
+        /// The head is larger than `[server] header_bytes`, or has too many fields: 431.
+        HeadTooLarge => "head_too_large",
         /// The settlement's outcome is unknown, or another request still holds the payment: 503, send the same again.
         Pending => "pending",
         /// Turned away by a limit: 413, 429 or 503, nothing was charged.

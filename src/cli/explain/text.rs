@@ -17,7 +17,9 @@ impl fmt::Display for Explanation {
             line(f, "", &format_args!("{step}: {path}"))?;
         }
         match &self.outcome {
-            Outcome::Refused { reason, detail } => line(f, "refused", &format_args!("400 {reason}: {detail}"))?,
+            Outcome::Refused { status, reason, detail } => {
+                line(f, "refused", &format_args!("{status} {reason}: {detail}"))?;
+            }
             Outcome::Denied => line(f, "no route", &"404: unmatched = \"deny\"")?,
             Outcome::Unmatched { upstream } => {
                 line(f, "no route", &"forwarded free of charge: unmatched = \"free\"")?;
