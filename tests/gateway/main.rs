@@ -4,6 +4,7 @@
 //! for a thing to happen, with a limit.
 
 mod bodies;
+mod bypass;
 mod challenge;
 mod commands;
 mod concurrency;
@@ -13,6 +14,7 @@ mod edge_connections;
 mod edge_h2;
 mod edge_tls;
 mod forwarding;
+mod heads;
 mod hostile;
 mod identity;
 mod ledger_trouble;
@@ -34,6 +36,7 @@ mod sandbox;
 mod settlement;
 mod shared_ledger;
 mod shutdown;
+mod smuggling;
 mod streaming;
 mod support;
 mod trouble;

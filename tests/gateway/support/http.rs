@@ -186,6 +186,31 @@ impl Connection {
         within("the request to be written", self.reader.stream.write_all(bytes)).await
     }
 
+    /// Sends the bytes of a whole `GET` as they are, and reads its response in full.
+    pub async fn exchange_bytes(&mut self, bytes: &[u8]) -> Response {
+        self.send_bytes(bytes).await;
+        let head = self.head("GET").await;
+        self.finish(head).await
+    }
+
+    /// The first line of the next response, which is left to be read.
+    pub async fn start_line(&mut self) -> String {
+        within("a response's first line", async {
+            loop {
+                if let Some(end) = self.reader.buffer.windows(2).position(|window| window == b"\r\n") {
+                    return String::from_utf8_lossy(&self.reader.buffer[..end]).into_owned();
+                }
+                assert_ne!(self.reader.fill().await, 0, "a response before the connection ends");
+            }
+        })
+        .await
+    }
+
+    /// Says that nothing more is sent; answers can still be read.
+    pub async fn finish_sending(&mut self) {
+        let _ = self.reader.stream.shutdown().await;
+    }
+
     /// Reads the head of the final response to a request of that method.
     pub async fn head(&mut self, method: &str) -> Head {
         within("a response's head", self.try_head(method)).await.expect("a response's head before the connection ends")
