@@ -227,7 +227,7 @@ fn read_listen(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<At<SocketA
 
 /// Adds its addresses to those of the other listeners.
 fn read_tls(reader: &mut Reader<'_>, section: &Section<'_>, listen: &mut Vec<At<SocketAddr>>) -> Option<Tls> {
-    let (addresses, identity) = tls::read(reader, section, socket_address)?;
+    let tls::Listed { listen: addresses, identity } = tls::read(reader, section, socket_address)?;
     let mut own = Vec::new();
     for address in addresses {
         report_overlap(reader, &address, listen);

@@ -50,12 +50,19 @@ const KEY_HELP: &str = "`key` is a PEM file of the certificate's private key, wi
 /// A chain of certificates is some KiB.
 const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Reads `[server] tls`; `None` where it is absent or an error was reported. The addresses are read with `address`.
+/// `[server] tls` as it was read.
+pub(super) struct Listed {
+    pub(super) listen: Vec<At<SocketAddr>>,
+    /// `None` where an error was reported.
+    pub(super) identity: Option<Arc<CertifiedKey>>,
+}
+
+/// Reads `[server] tls`; `None` where it is absent. The addresses are read with `address`.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     server: &Section<'_>,
     address: impl Fn(&mut Reader<'_>, &Text) -> Option<At<SocketAddr>>,
-) -> Option<(Vec<At<SocketAddr>>, Option<Arc<CertifiedKey>>)> {
+) -> Option<Listed> {
     server.value("tls")?;
     let section = server.section(reader, "tls", &TLS);
     let listen = match section.texts(reader, "listen", LISTEN_HELP) {
@@ -80,7 +87,7 @@ pub(super) fn read(
         (Some(chain), Some(der), Some(key)) => identity(reader, chain, der, key),
         _ => None,
     };
-    Some((listen, identity))
+    Some(Listed { listen, identity })
 }
 
 fn read_chain(reader: &mut Reader<'_>, path: &Text) -> Option<Vec<CertificateDer<'static>>> {
