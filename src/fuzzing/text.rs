@@ -136,7 +136,7 @@ pub fn pass(data: &[u8]) {
         payer: std::str::from_utf8(&payer).unwrap_or_default().into(),
         payment_id: PaymentId::from_digest(&digest),
         expires_at: NOW + 1 + u64::from(digest[0]),
-        uses: (digest[1] % 2 == 0).then_some(u32::from(digest[2])),
+        uses: digest[1].is_multiple_of(2).then_some(u32::from(digest[2])),
     };
     let issued = KEYS.issue(&Pass { route: "premium", host: "shop.test", claims: claims.clone() });
     assert_eq!(KEYS.check(&issued, "premium", "shop.test", NOW), Ok(claims));

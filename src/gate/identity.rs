@@ -146,7 +146,8 @@ mod tests {
     #[test]
     fn no_two_of_many_similar_requests_read_alike() {
         let mut texts = HashSet::new();
-        let requests: [(&str, &str, &[(&str, &str)], u64); 9] = [
+        type Fields = &'static [(&'static str, &'static str)];
+        let requests: [(&str, &str, Fields, u64); 9] = [
             ("GET", "/a", &[], NOW),
             ("GET", "/a", &[], NOW + 1),
             ("POST", "/a", &[], NOW),
