@@ -28,8 +28,11 @@ const HARMLESS: &[&str] = &[
 /// The same of `[networks.*]`: their URLs hold keys in any part.
 const HARMLESS_OF_NETWORKS: &[&str] = &["confirmations", "block_range"];
 
+/// The same of `[server]`: all that it may hold but the telling one.
+const HARMLESS_OF_SERVER: &[&str] = super::server::SERVER.names;
+
 /// Tables of the file that hold no secrets; what stands under any other key of the file may be one.
-const OPEN_TABLES: &[&str] = &["server", "admin", "log", "ledger", "pay", "upstreams", "route"];
+const OPEN_TABLES: &[&str] = &["admin", "log", "ledger", "pay", "upstreams", "route"];
 
 /// A key with one of these in its name is taken for a secret's wherever it stands.
 const TELLING: &[&str] =
@@ -47,6 +50,7 @@ pub(super) fn mask(text: &str, root: &DeTable<'_>, recovered: bool) -> String {
             ("networks", DeValue::Table(networks)) => {
                 networks.values().for_each(|one| mask_holder(&mut masked, text, one, HARMLESS_OF_NETWORKS));
             }
+            ("server", DeValue::Table(_)) => mask_holder(&mut masked, text, value, HARMLESS_OF_SERVER),
             ("pass_key", DeValue::Array(keys)) => {
                 keys.iter().for_each(|one| mask_holder(&mut masked, text, one, HARMLESS));
             }
@@ -64,13 +68,13 @@ pub(super) fn mask(text: &str, root: &DeTable<'_>, recovered: bool) -> String {
     String::from_utf8(masked).unwrap_or_else(|_| "*".repeat(text.len()))
 }
 
-/// One facilitator, network or pass key.
+/// One facilitator, network or pass key, or the server.
 fn mask_holder(masked: &mut [u8], text: &str, holder: &Spanned<DeValue<'_>>, harmless: &[&str]) {
     let DeValue::Table(table) = holder.get_ref() else {
         return mask_value(masked, text, holder);
     };
     for (key, value) in table.iter() {
-        if harmless.contains(&key.get_ref().as_ref()) {
+        if harmless.contains(&key.get_ref().as_ref()) && !is_telling(key.get_ref()) {
             mask_telling(masked, text, value);
         } else {
             mask_value(masked, text, value);
@@ -156,7 +160,11 @@ fn mask_lines(masked: &mut [u8], text: &str) {
             let header = header.trim_start_matches('[').trim_start();
             let section = header.split(['.', ']', ' ']).next().unwrap_or_default();
             open_section = OPEN_TABLES.contains(&section.trim());
-            harmless = if section.trim() == "networks" { HARMLESS_OF_NETWORKS } else { HARMLESS };
+            harmless = match section.trim() {
+                "networks" => HARMLESS_OF_NETWORKS,
+                "server" => HARMLESS_OF_SERVER,
+                _ => HARMLESS,
+            };
             if line.contains('=') {
                 star(masked, start..end);
             }

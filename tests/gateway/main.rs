@@ -33,6 +33,7 @@ mod resolution;
 mod retention;
 mod ruling;
 mod sandbox;
+mod secrets;
 mod settlement;
 mod shared_ledger;
 mod shutdown;
