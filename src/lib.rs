@@ -24,6 +24,7 @@
 //! `ledger`, `facilitator`, `config`, `route`, `evm`, `x402`, `outbound`, `money`. `telemetry` imports none of them and may be
 //! imported by all. Only `proxy` knows Pingora.
 
+#![forbid(unsafe_code)]
 #![deny(missing_docs)]
 // What a client, a facilitator or a file sends must not be able to reach a panic. Tests may (clippy.toml).
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

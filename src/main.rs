@@ -1,5 +1,7 @@
 //! The binary: parses the command line and calls one command, nothing else.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

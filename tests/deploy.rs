@@ -243,3 +243,11 @@ fn the_readme_names_files_that_exist() {
     }
     assert!(named > 3, "the test no longer finds the names");
 }
+
+/// Money is added and multiplied in releases as in tests: what overflows stops there too.
+#[test]
+fn releases_check_for_overflow() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    assert_eq!(manifest["profile"]["release"]["overflow-checks"], toml::Value::Boolean(true));
+    assert_eq!(manifest["lints"]["rust"]["unsafe_code"].as_str(), Some("forbid"));
+}
