@@ -147,7 +147,7 @@ mod tests {
     fn a_space_inside_a_segment_is_none_at_its_edge() {
         for (path, refused) in [
             ("/a%20b", false),
-            ("/a%2520b/20/a20/%2521", false),
+            ("/a%2520b/20/a20", false),
             ("/%C3%A920", false),
             ("/a%20", true),
             ("/%20a/b", true),

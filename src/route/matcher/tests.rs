@@ -174,9 +174,10 @@ fn score(pattern: &Pattern, host: &str, path: &str, method: &str) -> Option<(Vec
 fn any_pattern() -> impl Strategy<Value = String> {
     let methods = prop::sample::select(vec!["", "", "GET ", "HEAD ", "POST ", "GET,POST "]);
     let host = prop::sample::select(vec!["", "", "", "a.t", "b.a.t", "*.t", "*.a.t"]);
-    let segment = prop::sample::select(vec!["/a", "/b", "/@", "/%40", "/{x}"]);
+    let segment = prop::sample::select(vec!["/a", "/A", "/b", "/@", "/%40", "/{x}"]);
     let path = prop::collection::vec(segment, 0..4);
-    (methods, host, path, any::<bool>()).prop_map(|(methods, host, path, rest)| {
+    let case = prop::sample::select(vec!["", "", "~"]);
+    (case, methods, host, path, any::<bool>()).prop_map(|(case, methods, host, path, rest)| {
         // Each parameter its own name.
         let path: String = path.iter().enumerate().map(|(at, part)| part.replace('x', &format!("x{at}"))).collect();
         let end = match (rest, path.is_empty()) {
@@ -184,7 +185,7 @@ fn any_pattern() -> impl Strategy<Value = String> {
             (false, true) => "/",
             (false, false) => "",
         };
-        format!("{methods}{host}{path}{end}")
+        format!("{case}{methods}{host}{path}{end}")
     })
 }
 
@@ -196,7 +197,7 @@ proptest! {
         texts in prop::collection::vec(any_pattern(), 1..14),
         requests in prop::collection::vec((
             prop::sample::select(vec!["", "a.t", "b.a.t", "c.b.a.t", "t", "x"]),
-            "(/(a|b|c|@|%40)){0,4}/?",
+            "(/(a|A|b|c|@|%40)){0,4}/?",
             prop::sample::select(vec!["GET", "HEAD", "POST", "get"]),
         ), 1..20),
     ) {
