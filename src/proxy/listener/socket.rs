@@ -105,6 +105,19 @@ impl Socket {
     }
 }
 
+impl Drop for Socket {
+    /// What was gathered goes out as far as it can at once: when an upstream breaks off its answer, Pingora drops the
+    /// connection, and the client is to have what came until then.
+    fn drop(&mut self) {
+        let rest = self.stream.buffer();
+        if !rest.is_empty()
+            && let Err(error) = self.stream.get_ref().try_write(rest)
+        {
+            tracing::debug!(%error, "the last bytes for a client were lost");
+        }
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
