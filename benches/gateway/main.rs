@@ -14,6 +14,7 @@ mod payment;
 mod process;
 mod report;
 mod rows;
+mod sign;
 mod tools;
 
 use std::error::Error;

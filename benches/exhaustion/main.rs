@@ -1,0 +1,156 @@
+//! What strangers can take away from those who ask for what is free: the rate of a free route with nobody else there, and
+//! under each kind of strain, on this machine, in one run.
+//!
+//! `cargo bench --bench exhaustion` fails where less than 0.8 of the rate is left; see docs/limits.md. Everything
+//! listens on loopback, ends with this process and leaves nothing behind.
+
+// Shared with benches/gateway, which uses all of them.
+#[path = "../gateway/load.rs"]
+#[allow(dead_code)]
+mod load;
+#[path = "../gateway/origin.rs"]
+mod origin;
+#[path = "../gateway/process.rs"]
+mod process;
+#[path = "../gateway/sign.rs"]
+mod sign;
+#[path = "../gateway/tools.rs"]
+mod tools;
+
+mod gateway;
+mod rows;
+mod strangers;
+
+use std::error::Error;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use self::load::Load;
+use self::strangers::Strain;
+
+/// Anything that ends a run.
+type Failure = Box<dyn Error>;
+
+/// The least share of the rate that has to be left.
+const GOAL: f64 = 0.8;
+
+/// Measures a free route under strain.
+#[derive(Parser)]
+struct Args {
+    /// How often each strain is measured, beside the same route without it.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each measurement lasts.
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Connections that ask for the free route, each as fast as it is answered.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// The binary that is measured.
+    #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_farebox"))]
+    farebox: PathBuf,
+    /// Cargo says so to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+/// What else this binary is.
+#[derive(Subcommand)]
+enum Role {
+    /// Those who strain the gateway.
+    #[command(hide = true)]
+    Strangers(strangers::Args),
+}
+
+/// What was measured of one strain in one round.
+struct Sample {
+    alone: f64,
+    strained: f64,
+    resident_bytes: u64,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let ran = match args.role {
+        Some(Role::Strangers(strangers)) => strangers::run(strangers),
+        None => measure(&args),
+    };
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("exhaustion bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(args: &Args) -> Result<(), Failure> {
+    tools::require()?;
+    let folder = tempfile::Builder::new().prefix("farebox-bench-").tempdir()?;
+    let origin = origin::start(folder.path())?;
+    let beside = free_address()?;
+    let farebox = gateway::start(&args.farebox, folder.path(), origin.address, beside)?;
+    let load = Load::new(folder.path(), Duration::from_secs(args.seconds), args.connections)?;
+    let free = rows::free();
+    load.warm_up(&farebox, &free)?;
+
+    let mut measured: Vec<(Strain, Vec<Sample>)> = Strain::ALL.into_iter().map(|strain| (strain, Vec::new())).collect();
+    for round in 1..=args.rounds {
+        for (strain, samples) in &mut measured {
+            eprintln!("round {round} of {}: {}", args.rounds, strain.name());
+            let alone = load.run(&farebox, &free)?.requests_per_second;
+            let strangers = strangers::start(*strain, farebox.address, beside)?;
+            let sample = load.run(&farebox, &free)?;
+            drop(strangers);
+            samples.push(Sample { alone, strained: sample.requests_per_second, resident_bytes: sample.resident_bytes });
+        }
+    }
+    report(&measured, args)
+}
+
+/// Prints it as Markdown; an error where a goal is missed.
+fn report(measured: &[(Strain, Vec<Sample>)], args: &Args) -> Result<(), Failure> {
+    println!();
+    println!("{} rounds of {} s, {} connections, medians.", args.rounds, args.seconds, args.connections);
+    println!();
+    println!("| strain | free requests/s alone | under it | share, median (lowest–highest) | goal | memory MB |");
+    println!("|---|---|---|---|---|---|");
+    let mut missed = Vec::new();
+    for (strain, samples) in measured {
+        let median = |of: fn(&Sample) -> f64| -> (f64, f64, f64) {
+            let mut values: Vec<_> = samples.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+            (at(0), at(values.len() / 2), at(values.len().saturating_sub(1)))
+        };
+        let (lowest, share, highest) = median(|sample| sample.strained / sample.alone);
+        let is_met = share >= GOAL;
+        println!(
+            "| {} | {:.0} | {:.0} | {share:.3} ({lowest:.3}–{highest:.3}) | {GOAL}: {} | {:.0} |",
+            strain.name(),
+            median(|sample| sample.alone).1,
+            median(|sample| sample.strained).1,
+            if is_met { "met" } else { "**missed**" },
+            median(|sample| sample.resident_bytes as f64).2 / 1e6,
+        );
+        if !is_met {
+            missed.push(strain.name());
+        }
+    }
+    if missed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("less than {GOAL} is left under: {}", missed.join(", ")).into())
+    }
+}
+
+/// A port that nobody listens on now.
+fn free_address() -> Result<SocketAddr, Failure> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
