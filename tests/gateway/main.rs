@@ -38,6 +38,7 @@ mod settlement;
 mod shared_ledger;
 mod shutdown;
 mod smuggling;
+mod strain;
 mod streaming;
 mod support;
 mod trouble;

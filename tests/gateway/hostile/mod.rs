@@ -3,8 +3,8 @@
 //! who may have paid was asked to pay anew.
 
 mod away;
-mod facilitator;
-mod sayings;
+pub mod facilitator;
+pub mod sayings;
 mod scenes;
 
 use std::collections::HashMap;

@@ -17,6 +17,7 @@ use super::ledger::Entry;
 use super::metrics::Metrics;
 use super::ports::Port;
 use super::setup::Setup;
+use super::usage::Usage;
 use super::{eventually, within};
 
 /// The binary under test.
@@ -133,6 +134,11 @@ impl Gateway {
         super::ledger::list(&self.config())
     }
 
+    /// Every payment that the ledger holds, as `farebox ledger export --json` writes them.
+    pub fn export(&self) -> Vec<Value> {
+        super::ledger::export(&self.config())
+    }
+
     /// The only payment that the ledger holds.
     pub fn only_entry(&self) -> Entry {
         let entries = self.ledger();
@@ -145,9 +151,14 @@ impl Gateway {
         eventually(what, async || Some(self.only_entry()).filter(&test)).await
     }
 
+    /// A file's text for this gateway's ports.
+    pub fn render(&self, setup: &Setup) -> String {
+        setup.render(self.port.number, self.admin_port.number)
+    }
+
     /// Replaces the file's text as an editor does: written beside it, then renamed over it.
     pub fn rewrite(&mut self, setup: Setup) {
-        self.rewrite_text(&setup.render(self.port.number, self.admin_port.number));
+        self.rewrite_text(&self.render(&setup));
         self.setup = setup;
     }
 
@@ -177,6 +188,11 @@ impl Gateway {
         let limit = if full { "--fsize=1:" } else { "--fsize=unlimited:" };
         let set = Command::new("prlimit").args(["--pid", &self.process.id.to_string(), limit]).status();
         assert!(set.expect("util-linux").success(), "{limit}");
+    }
+
+    /// What the process holds.
+    pub fn usage(&self) -> Usage {
+        Usage::of(self.process.id)
     }
 
     /// Stands still until [`Gateway::sigcont`].

@@ -38,3 +38,13 @@ pub fn list(config: &Path) -> Vec<Entry> {
     let entries: Vec<Value> = serde_json::from_slice(&output.stdout).expect("a JSON array of payments");
     entries.into_iter().map(Entry).collect()
 }
+
+/// `farebox ledger export FILE --json`: an object for each payment.
+pub fn export(config: &Path) -> Vec<Value> {
+    let output =
+        Command::new(BINARY).args(["ledger", "export", "--json"]).arg(config).output().expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "farebox ledger export: {} {said}", output.status);
+    let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).expect("a JSON object")).collect()
+}

@@ -15,6 +15,7 @@ pub mod server;
 pub mod setup;
 pub mod tls;
 pub mod upstream;
+pub mod usage;
 
 use std::future::Future;
 use std::time::Duration;

@@ -67,6 +67,11 @@ impl Payer {
         Payer { key: PrivateKeySigner::random() }
     }
 
+    /// One whose key is known: a seed's.
+    pub fn with_key(key: [u8; 32]) -> Payer {
+        Payer { key: PrivateKeySigner::from_bytes(&key.into()).expect("a key of the curve") }
+    }
+
     pub fn address(&self) -> Address {
         self.key.address()
     }
