@@ -123,7 +123,9 @@ async fn a_file_that_is_damaged_while_it_is_used_charges_nobody_twice() {
     // what was paid, and no service for nothing.
     for _ in 0..3 {
         let again = house.redeem("/paid/ok", &first).await;
-        assert!(again.status == 503 || again.error() == "invalid_exact_evm_nonce_already_used", "{again:?}");
+        // 409: that it was delivered is not written yet.
+        let is_put_off = matches!(again.status, 409 | 503);
+        assert!(is_put_off || again.error() == "invalid_exact_evm_nonce_already_used", "{again:?}");
     }
     let payment = house.payment("/paid/ok").await;
     let response = house.redeem("/paid/ok", &payment).await;

@@ -97,8 +97,10 @@ impl Setup {
     pub fn render(&self, port: u16, admin_port: u16) -> String {
         let Setup { server, head, facilitators, pay, upstream, routes, ledger, ledger_keys } = self;
         let routes: String = routes.iter().map(|(_, text)| text.as_str()).collect();
+        // All of a test's payers have one address.
+        let crowd = if server.contains("payment_limit") { "" } else { "payment_limit = \"1000000/s\"\n" };
         format!(
-            "[server]\nlisten = [\"127.0.0.1:{port}\"]\nthreads = 2\n{server}\n\
+            "[server]\nlisten = [\"127.0.0.1:{port}\"]\nthreads = 2\n{crowd}{server}\n\
              [admin]\nlisten = \"127.0.0.1:{admin_port}\"\n\n\
              [ledger]\nurl = \"{ledger}\"\n{ledger_keys}\n{head}\n{facilitators}\n{pay}\n{upstream}\n{routes}"
         )
