@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::diagnostic::Diagnostic;
+use super::peers;
 use super::section::{Reader, Section};
 
 /// What a connection of a client may take. A reload changes it for connections that are open, too.
@@ -54,6 +54,12 @@ const MAX: RangeInclusive<u64> = 1..=1_000_000;
 /// Below it, a timer would cost more than what it guards.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(24 * 60 * 60);
 
+const BALANCERS: peers::Words = peers::Words {
+    help: "write the addresses or networks of your load balancers, such as [\"10.0.0.0/8\", \"192.0.2.7\"]",
+    everybody: "everybody's PROXY header is believed: any client can choose the address that it has",
+    instead: "name the networks of your own load balancers",
+};
+
 /// Reads them.
 pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Connections {
     let default = Connections::default();
@@ -69,31 +75,8 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Connection
         idle_timeout,
         body_timeout,
         send_timeout,
-        proxy_protocol: read_proxy_protocol(reader, section),
+        proxy_protocol: peers::read(reader, section, "proxy_protocol", &BALANCERS),
     }
-}
-
-fn read_proxy_protocol(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<IpNet> {
-    let help = "write the addresses or networks of your load balancers, such as [\"10.0.0.0/8\", \"192.0.2.7\"]";
-    let texts = section.texts(reader, "proxy_protocol", help).map_or(Vec::new(), |texts| texts.value);
-    let mut networks = Vec::new();
-    for text in texts {
-        let network = text.value.parse::<IpNet>().ok().or_else(|| text.value.parse::<IpAddr>().ok().map(IpNet::from));
-        match network {
-            Some(network) => {
-                if network.prefix_len() == 0 {
-                    reader.report(Diagnostic::warning(
-                        text.span,
-                        "everybody's PROXY header is believed: any client can choose the address that it has",
-                        "name the networks of your own load balancers",
-                    ));
-                }
-                networks.push(network.trunc());
-            }
-            None => reader.report(Diagnostic::error(text.span, "not an address or network", help)),
-        }
-    }
-    networks
 }
 
 #[cfg(test)]

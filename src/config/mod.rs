@@ -20,6 +20,7 @@ mod ledger;
 mod log;
 mod mask;
 mod network;
+mod peers;
 mod postgres;
 mod rate;
 mod reference;

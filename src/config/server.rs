@@ -10,6 +10,7 @@ use url::Url;
 use super::connection::{self, Connections};
 use super::declared::Declarations;
 use super::diagnostic::Diagnostic;
+use super::peers;
 use super::rate::{self, Rate};
 use super::secret::{self, Secret};
 use super::section::{At, Keys, Reader, Section, Text};
@@ -140,6 +141,12 @@ const LISTEN_HELP: &str = "write `listen = [\"0.0.0.0:8080\"]` for all interface
                            machine only";
 const PUBLIC_URL_HELP: &str = "write the address that clients use, such as \"https://api.example.com\"";
 
+const PROXIES: peers::Words = peers::Words {
+    help: "write addresses or networks, such as [\"10.0.0.0/8\", \"192.0.2.7\"]",
+    everybody: "everybody is a trusted proxy: any client can choose the host that challenges advertise",
+    instead: "name the networks of your own proxies",
+};
+
 /// The two listeners, and where the file has what later checks point at.
 pub(super) struct Listeners<'a> {
     /// `unmatched` is [`Unmatched::Deny`] until [`read_unmatched`] has been asked: it refers to upstreams.
@@ -167,7 +174,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'_>, root: &Section<'a>) -> Listeners
         connections: connection::read(reader, &section),
         public_url: public_url.as_ref().and_then(|text| public_url_of(reader, text)),
         unmatched: Unmatched::Deny,
-        trusted_proxies: read_trusted_proxies(reader, &section),
+        trusted_proxies: peers::read(reader, &section, "trusted_proxies", &PROXIES),
         client_header: read_client_header(reader, &section),
         threads: section.whole(reader, "threads", THREADS).and_then(|at| usize::try_from(at.value).ok()),
         drain_timeout: section.timeout(reader, "drain_timeout", DRAIN_DEFAULT),
@@ -373,29 +380,6 @@ pub(super) fn read_unmatched(
             }
         }
     }
-}
-
-fn read_trusted_proxies(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<IpNet> {
-    let help = "write addresses or networks, such as [\"10.0.0.0/8\", \"192.0.2.7\"]";
-    let texts = section.texts(reader, "trusted_proxies", help).map_or(Vec::new(), |texts| texts.value);
-    let mut networks = Vec::new();
-    for text in texts {
-        let network = text.value.parse::<IpNet>().ok().or_else(|| text.value.parse::<IpAddr>().ok().map(IpNet::from));
-        match network {
-            Some(network) => {
-                if network.prefix_len() == 0 {
-                    reader.report(Diagnostic::warning(
-                        text.span,
-                        "everybody is a trusted proxy: any client can choose the host that challenges advertise",
-                        "name the networks of your own proxies",
-                    ));
-                }
-                networks.push(network.trunc());
-            }
-            None => reader.report(Diagnostic::error(text.span, "not an address or network", help)),
-        }
-    }
-    networks
 }
 
 fn read_client_header(reader: &mut Reader<'_>, section: &Section<'_>) -> ClientHeader {
