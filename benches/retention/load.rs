@@ -1,6 +1,7 @@
-//! Payments through a ledger, from reservation to delivery, as many at once as asked for.
+//! Payments through a ledger, from reservation to delivery: as many at once as asked for, or so many a second.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use farebox::ledger::{Ledger, LedgerError, NewPayment, Opening, Transition};
@@ -18,16 +19,37 @@ pub struct Measured {
     pub p99: Duration,
 }
 
-pub async fn measure(ledger: &Arc<dyn Ledger>, in_flight: usize, length: Duration) -> Result<Measured, Failure> {
+/// When the next payment is due.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// When the one before it is done.
+    Unbroken,
+    /// So many a second, whether or not those before it are done.
+    PerSecond(f64),
+}
+
+pub async fn measure(
+    ledger: &Arc<dyn Ledger>,
+    in_flight: usize,
+    pace: Pace,
+    length: Duration,
+) -> Result<Measured, Failure> {
     let network = Network::parse("base-sepolia")?;
     let began = Instant::now();
+    let next = Arc::new(AtomicU64::new(0));
     let mut payers = JoinSet::new();
     for payer in 0..in_flight {
-        let (ledger, network) = (ledger.clone(), network.clone());
+        let (ledger, network, next) = (ledger.clone(), network.clone(), next.clone());
         payers.spawn(async move {
             let mut took = Vec::new();
             while began.elapsed() < length {
-                let started = Instant::now();
+                let started = match pace {
+                    Pace::Unbroken => Instant::now(),
+                    Pace::PerSecond(rate) => {
+                        let turn = next.fetch_add(1, Ordering::Relaxed);
+                        turn_comes(began + Duration::from_secs_f64(turn as f64 / rate)).await
+                    }
+                };
                 pay(&*ledger, payer, &network).await?;
                 took.push(started.elapsed());
             }
@@ -42,6 +64,16 @@ pub async fn measure(ledger: &Arc<dyn Ledger>, in_flight: usize, length: Duratio
     took.sort_unstable();
     let at = |share: usize| took.get(took.len() * share / 100).copied().unwrap_or_default();
     Ok(Measured { per_second: took.len() as f64 / seconds, p50: at(50), p99: at(99) })
+}
+
+/// Waits for it. What is late has begun when it was due: its wait is the ledger's doing, and counted; a timer that rings late
+/// is not.
+async fn turn_comes(due: Instant) -> Instant {
+    if due <= Instant::now() {
+        return due;
+    }
+    tokio::time::sleep_until(due.into()).await;
+    Instant::now()
 }
 
 async fn pay(ledger: &dyn Ledger, payer: usize, network: &Network) -> Result<(), LedgerError> {

@@ -15,7 +15,7 @@ use farebox::ledger::sqlite::SqliteLedger;
 use farebox::ledger::{Ledger, UnixMillis};
 use farebox::telemetry::Metrics;
 
-use self::load::Measured;
+use self::load::{Measured, Pace};
 use self::report::Row;
 
 // As in the shipped binary.
@@ -40,6 +40,9 @@ struct Args {
     /// Payments that are under way at once.
     #[arg(long, default_value_t = 64)]
     in_flight: usize,
+    /// Payments a second that are offered in the first table; the second offers as many as the ledger can take.
+    #[arg(long, default_value_t = 3_000)]
+    per_second: u32,
     /// Where the ledgers are made: about 1 KB of disk for each payment.
     #[arg(long)]
     folder: Option<PathBuf>,
@@ -77,45 +80,52 @@ async fn run(args: &Args) -> Result<(), Failure> {
     };
 
     // The first one fills the caches, and is not counted.
-    measure(&full, args, 1).await?;
-    let mut rows = [Row::new("empty"), Row::new("full"), Row::new("full, being pruned")];
+    measure(&full, args, Pace::Unbroken, 1).await?;
+    let per_second = format!("{} payments a second offered", args.per_second);
+    let paces = [(Pace::PerSecond(args.per_second.into()), &*per_second), (Pace::Unbroken, "as many as it can take")];
+    let mut tables = paces.map(|_| ["empty", "full", "full, being pruned"].map(Row::new));
     let mut pruned_for = Duration::ZERO;
     for round in 0..args.rounds {
         eprintln!("round {}", round + 1);
-        let empty = measure_empty(folder.path(), args).await?;
-        let filled = measure(&full, args, args.seconds).await?;
-        pruning.store(true, Ordering::SeqCst);
-        let began = Instant::now();
-        // Until it has begun.
-        let before = pruned(&metrics)?;
-        while pruned(&metrics)? == before {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let both = measure(&full, args, args.seconds).await?;
-        pruning.store(false, Ordering::SeqCst);
-        pruned_for += began.elapsed();
-        for (row, measured) in rows.iter_mut().zip([empty, filled, both]) {
-            row.measured.push(measured);
+        for (rows, (pace, _)) in tables.iter_mut().zip(paces) {
+            let empty = measure_empty(folder.path(), args, pace).await?;
+            let filled = measure(&full, args, pace, args.seconds).await?;
+            pruning.store(true, Ordering::SeqCst);
+            let began = Instant::now();
+            // Until it has begun.
+            let before = pruned(&metrics)?;
+            while pruned(&metrics)? == before {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let both = measure(&full, args, pace, args.seconds).await?;
+            pruning.store(false, Ordering::SeqCst);
+            pruned_for += began.elapsed();
+            for (row, measured) in rows.iter_mut().zip([empty, filled, both]) {
+                row.measured.push(measured);
+            }
         }
     }
     pruner.abort();
-    report::print(&rows);
+    for (rows, (_, title)) in tables.iter().zip(paces) {
+        println!("\n{title}, at most {} under way:", args.in_flight);
+        report::print(rows);
+    }
     let pruned = pruned(&metrics)?;
     println!("\npruned meanwhile: {pruned:.0} payments, {:.0} a second", pruned / pruned_for.as_secs_f64());
     full.close().await?;
     Ok(())
 }
 
-async fn measure_empty(folder: &Path, args: &Args) -> Result<Measured, Failure> {
+async fn measure_empty(folder: &Path, args: &Args, pace: Pace) -> Result<Measured, Failure> {
     let folder = tempfile::tempdir_in(folder)?;
     let empty: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(&folder.path().join("empty.db"))?);
-    let measured = measure(&empty, args, args.seconds).await?;
+    let measured = measure(&empty, args, pace, args.seconds).await?;
     empty.close().await?;
     Ok(measured)
 }
 
-async fn measure(ledger: &Arc<dyn Ledger>, args: &Args, seconds: u64) -> Result<Measured, Failure> {
-    load::measure(ledger, args.in_flight, Duration::from_secs(seconds)).await
+async fn measure(ledger: &Arc<dyn Ledger>, args: &Args, pace: Pace, seconds: u64) -> Result<Measured, Failure> {
+    load::measure(ledger, args.in_flight, pace, Duration::from_secs(seconds)).await
 }
 
 fn pruned(metrics: &Metrics) -> Result<f64, Failure> {

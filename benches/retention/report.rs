@@ -15,19 +15,20 @@ impl Row {
 
 pub fn print(rows: &[Row]) {
     let Some(base) = rows.first() else { return };
-    println!("\n| ledger | payments/s | of empty | p50 ms | p99 ms | p99 of empty |");
-    println!("|---|---|---|---|---|---|");
+    println!("\n| ledger | payments/s | of empty | p50 ms | of empty | p99 ms | of empty |");
+    println!("|---|---|---|---|---|---|---|");
     for row in rows {
         let of = |value: fn(&Measured) -> f64| row.measured.iter().map(value).collect::<Vec<f64>>();
         let ratio = |value: fn(&Measured) -> f64| {
             row.measured.iter().zip(&base.measured).map(|(one, base)| value(one) / value(base)).collect::<Vec<f64>>()
         };
         println!(
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} |",
             row.name,
             spread(of(per_second), 0),
             spread(ratio(per_second), 2),
             spread(of(p50), 1),
+            spread(ratio(p50), 2),
             spread(of(p99), 1),
             spread(ratio(p99), 2),
         );
