@@ -26,8 +26,10 @@
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
-// What a client, a facilitator or a file sends must not be able to reach a panic. Tests may (clippy.toml).
+// What a client, a facilitator or a file sends must not be able to reach a panic, and an overflow is one in a release
+// too. Tests may (clippy.toml).
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(not(test), deny(clippy::string_slice, clippy::arithmetic_side_effects))]
 
 pub mod access;
 pub mod admin;

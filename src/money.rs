@@ -50,7 +50,7 @@ impl Amount {
         let digits = self.0.to_string();
         let decimals = usize::from(decimals);
         let padded = format!("{digits:0>width$}", width = decimals + 1);
-        let (whole, fraction) = padded.split_at(padded.len() - decimals);
+        let (whole, fraction) = padded.split_at(padded.len().saturating_sub(decimals));
         match fraction.trim_end_matches('0') {
             "" => whole.to_owned(),
             fraction => format!("{whole}.{fraction}"),

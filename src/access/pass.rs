@@ -41,7 +41,7 @@ const PAYLOAD_BYTES_MAX: usize = HEAD_BYTES + PAYER_BYTES_MAX;
 const MAC_BYTES: usize = 32;
 
 const fn base64_len(bytes: usize) -> usize {
-    (bytes * 4).div_ceil(3)
+    bytes.saturating_mul(4).div_ceil(3)
 }
 
 /// What a pass is made of.
@@ -200,7 +200,7 @@ fn is_printable(text: &[u8]) -> bool {
 /// A payment id is 64 hex digits in lower case by construction, so this loses nothing.
 fn id_bytes(id: &PaymentId) -> impl Iterator<Item = u8> + '_ {
     let nibble = |digit: u8| match digit {
-        b'0'..=b'9' => digit - b'0',
+        b'0'..=b'9' => digit.wrapping_sub(b'0'),
         _ => digit.wrapping_sub(b'a').wrapping_add(10) & 15,
     };
     let (pairs, _) = id.as_str().as_bytes().as_chunks::<2>();

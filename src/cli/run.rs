@@ -55,7 +55,7 @@ fn start(file: PathBuf) -> Result<Ended, String> {
         let ledger = ledger::open(&config.ledger.url).await.map_err(|error| error.to_string())?;
         let signals = Signals::receive().map_err(|error| format!("signals cannot be received: {error}"))?;
         let recovered = ledger.recover(unix_millis()).await.map_err(|error| error.to_string())?;
-        if recovered.released + recovered.unknown > 0 {
+        if recovered.released > 0 || recovered.unknown > 0 {
             tracing::warn!(
                 released = recovered.released,
                 unknown = recovered.unknown,

@@ -91,7 +91,7 @@ fn base58_bytes(text: &str) -> Option<Vec<u8>> {
     for letter in text.bytes() {
         let mut carry = ALPHABET.iter().position(|known| *known == letter)?;
         for byte in &mut number {
-            carry += usize::from(*byte) * 58;
+            carry = usize::from(*byte).checked_mul(58)?.checked_add(carry)?;
             *byte = (carry & 0xff) as u8;
             carry >>= 8;
         }

@@ -118,7 +118,7 @@ pub(super) fn render(mut diagnostics: Vec<Diagnostic>, file_name: &str, text: &s
     for diagnostic in &diagnostics {
         match diagnostic.severity {
             Severity::Error => {
-                rendered.errors += 1;
+                rendered.errors = rendered.errors.saturating_add(1);
                 if rendered.errors <= SHOWN_MAX {
                     rendered.shown_errors.push(render_one(diagnostic, file_name, text));
                 }
@@ -138,7 +138,8 @@ pub(super) fn render(mut diagnostics: Vec<Diagnostic>, file_name: &str, text: &s
 
 /// Around a syntax error the recovered tree lacks things and has strange ones: what only follows is left out.
 fn drop_consequences(diagnostics: &mut Vec<Diagnostic>, text: &str) {
-    let line_starts: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
+    let line_starts: Vec<usize> =
+        text.match_indices('\n').map(|(at, line_end)| at.saturating_add(line_end.len())).collect();
     let line_of = |at: &Span| line_starts.partition_point(|start| *start <= at.start);
     let broken: BTreeSet<usize> =
         diagnostics.iter().filter(|found| found.kind == Kind::Syntax).map(|found| line_of(&found.at)).collect();
@@ -189,15 +190,10 @@ fn render_one(diagnostic: &Diagnostic, file_name: &str, text: &str) -> String {
 
 /// The span cut to its first line, to the text and to whole characters.
 fn within(at: &Span, text: &str) -> Span {
-    let floor = |mut index: usize| {
-        index = index.min(text.len());
-        while !text.is_char_boundary(index) {
-            index -= 1;
-        }
-        index
-    };
+    let floor =
+        |index: usize| (0..=index.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
     let start = floor(at.start);
     let end = floor(at.end.max(start));
     let line = text.get(start..end).and_then(|span| span.lines().next()).map_or(0, str::len);
-    start..start + line
+    start..start.saturating_add(line)
 }

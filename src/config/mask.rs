@@ -102,6 +102,7 @@ fn mask_telling(masked: &mut [u8], text: &str, value: &Spanned<DeValue<'_>>) {
 
 /// Everything within a value but its keys and its well-formed `${…}` references: what stands in others may be
 /// the secret itself.
+#[expect(clippy::arithmetic_side_effects, reason = "places within a file of at most 16 MiB")]
 fn mask_value(masked: &mut [u8], text: &str, value: &Spanned<DeValue<'_>>) {
     match value.get_ref() {
         DeValue::Table(table) => table.values().for_each(|value| mask_value(masked, text, value)),
@@ -124,6 +125,7 @@ fn mask_value(masked: &mut [u8], text: &str, value: &Spanned<DeValue<'_>>) {
 }
 
 /// What a URL holds of secrets: `user:password@`, and the value of a telling parameter such as `?password=`.
+#[expect(clippy::arithmetic_side_effects, reason = "places within a file of at most 16 MiB")]
 fn mask_userinfo(masked: &mut [u8], text: &str, span: Span) {
     let Some(value) = text.get(span.clone()) else { return };
     if value.contains("://")
@@ -148,6 +150,7 @@ fn mask_userinfo(masked: &mut [u8], text: &str, span: Span) {
 }
 
 /// After a syntax error the tree may lack the very line that is shown: here whole lines are judged by their words.
+#[expect(clippy::arithmetic_side_effects, reason = "places within a file of at most 16 MiB")]
 fn mask_lines(masked: &mut [u8], text: &str) {
     let mut open_section = false;
     let mut harmless = HARMLESS;

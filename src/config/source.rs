@@ -44,8 +44,8 @@ fn text(bytes: Vec<u8>, name: &str) -> Result<String, Report> {
         // A secret may stand on the line, and there is no tree yet to find it by: only the position is shown.
         let before = String::from_utf8_lossy(error.as_bytes().get(..at).unwrap_or_default()).into_owned();
         let line = before.lines().count().max(1);
-        let line = if before.ends_with('\n') { line + 1 } else { line };
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let line = line.saturating_add(usize::from(before.ends_with('\n')));
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count().saturating_add(1);
         let help = "save the file as UTF-8";
         wrong(format!("error: not UTF-8 text\n --> {name}:{line}:{column}\n  = help: {help}"))
     })

@@ -192,7 +192,7 @@ impl Admission<'_> {
                 return Known::judged(too_late);
             }
             tokio::time::sleep_until(deadline.min(now + pause)).await;
-            pause = LOOK_AGAIN_MAX.min(pause * 2);
+            pause = LOOK_AGAIN_MAX.min(pause.saturating_mul(2));
             job = held;
         }
     }

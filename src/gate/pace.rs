@@ -36,7 +36,7 @@ impl Pace {
 
     /// Whether nobody has come back for so long that the next one is a first again.
     fn is_forgotten(self, longest: Duration, now: UnixMillis) -> bool {
-        Pace { pause: self.pause + longest, ..self }.left(now).is_none()
+        Pace { pause: self.pause.saturating_add(longest), ..self }.left(now).is_none()
     }
 }
 
@@ -55,7 +55,7 @@ impl Paces {
     pub fn asked_in_vain(&self, id: &PaymentId, now: UnixMillis) -> Duration {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let earlier = asked.get(id).filter(|pace| !pace.is_forgotten(self.longest, now));
-        let pause = earlier.map_or(self.first, |pace| self.longest.min(pace.pause * 2));
+        let pause = earlier.map_or(self.first, |pace| self.longest.min(pace.pause.saturating_mul(2)));
         if asked.len() >= REMEMBERED_MAX {
             asked.retain(|_, pace| !pace.is_forgotten(self.longest, now));
         }

@@ -183,6 +183,10 @@ fn enter(record: &mut Record, state: State, now: UnixMillis) {
     record.updated_at = now;
 }
 
+fn add_one(count: &mut u64) {
+    *count = count.saturating_add(1);
+}
+
 fn passes(filter: &Filter, record: &Record) -> bool {
     filter.state.is_none_or(|state| state == record.state)
         && filter.route.as_deref().is_none_or(|route| route == &*record.route)
@@ -278,13 +282,15 @@ impl Ledger for MemoryLedger {
         let mut counts = Counts::default();
         for Payment { record, .. } in self.lock().payments.values() {
             match record.state {
-                State::Reserved => counts.reserved += 1,
-                State::Settling => counts.settling += 1,
-                State::Unknown => counts.unknown += 1,
-                State::Failed => counts.failed += 1,
+                State::Reserved => add_one(&mut counts.reserved),
+                State::Settling => add_one(&mut counts.settling),
+                State::Unknown => add_one(&mut counts.unknown),
+                State::Failed => add_one(&mut counts.failed),
                 State::Settled => {
-                    counts.settled += 1;
-                    counts.undelivered += u64::from(record.delivered_at.is_none());
+                    add_one(&mut counts.settled);
+                    if record.delivered_at.is_none() {
+                        add_one(&mut counts.undelivered);
+                    }
                 }
             }
             if matches!(record.state, State::Settling | State::Unknown) {
@@ -303,13 +309,13 @@ impl Ledger for MemoryLedger {
                 State::Reserved => {
                     enter(record, State::Failed, now);
                     record.error = Some(Arc::from(RELEASED));
-                    recovered.released += 1;
+                    add_one(&mut recovered.released);
                 }
                 State::Settling => {
                     enter(record, State::Unknown, now);
                     record.error = Some(Arc::from(CUT_OFF));
                     *next_try_at = now;
-                    recovered.unknown += 1;
+                    add_one(&mut recovered.unknown);
                 }
                 State::Settled | State::Unknown | State::Failed => {}
             }

@@ -90,7 +90,7 @@ impl Pruner {
             pruned = pruned.saturating_add(batch);
             self.metrics.pruned(batch);
             limit = next_limit(limit, took);
-            tokio::time::sleep(took * REST).await;
+            tokio::time::sleep(took.saturating_mul(REST)).await;
         }
         if pruned > 0 {
             info!(payments = pruned, "payments older than ledger.keep were pruned");
@@ -102,7 +102,7 @@ impl Pruner {
 fn next_limit(limit: u32, took: Duration) -> u32 {
     if took > BATCH_TIME {
         (limit / 2).max(BATCH_MIN)
-    } else if took * 2 < BATCH_TIME {
+    } else if took.saturating_mul(2) < BATCH_TIME {
         limit.saturating_mul(2).min(BATCH_MAX)
     } else {
         limit

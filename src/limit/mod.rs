@@ -57,7 +57,7 @@ impl Limits {
     /// each of its shares of the time.
     pub fn count(&self, scope: Scope<'_>, subject: Subject<'_>, rate: Rate, now: Duration) -> Result<(), Duration> {
         let now = micros(now);
-        let share = (micros(rate.per) / u64::from(rate.count).max(1)).max(1);
+        let share = micros(rate.per).checked_div(u64::from(rate.count)).unwrap_or_default().max(1);
         let all = share.saturating_mul(u64::from(rate.count));
         let counted = self.rates.with((scope, subject), now, |entry| {
             let recovered_at = entry.until.max(now).saturating_add(share);

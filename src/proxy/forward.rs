@@ -44,12 +44,12 @@ pub(super) struct Client {
 pub(super) fn make_room(headers: &mut HeaderMap, identity: Option<&Identity>) {
     const FORWARDED_FIELDS: usize = 3;
     const SIGNATURE_FIELDS: usize = 1;
-    let identity_fields = match identity.map(|identity| &identity.paid) {
+    let identity_fields: usize = match identity.map(|identity| &identity.paid) {
         None => 0,
         Some(None) => 3,
         Some(Some(_)) => 7,
     };
-    headers.reserve(FORWARDED_FIELDS + identity_fields + SIGNATURE_FIELDS);
+    headers.reserve(identity_fields.saturating_add(FORWARDED_FIELDS + SIGNATURE_FIELDS));
 }
 
 /// Takes out what only Farebox may say: of a request payments, passes and claims of who paid, of a response receipts.

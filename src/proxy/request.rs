@@ -106,8 +106,9 @@ pub(super) fn check(session: &Session, header_bytes: usize) -> Result<(), Unfit>
 
 /// The size of a head that came compressed.
 fn list_bytes(request: &RequestHeader) -> usize {
-    let fields = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
-    fields.sum::<usize>() + request.raw_path().len()
+    request.headers.iter().fold(request.raw_path().len(), |bytes, (name, value)| {
+        bytes.saturating_add(name.as_str().len()).saturating_add(value.len()).saturating_add(FIELD_OVERHEAD)
+    })
 }
 
 /// Every line ends in CR LF, and a `Transfer-Encoding` stands alone: the engine takes a `Content-Length` beside it out

@@ -30,7 +30,7 @@ pub(super) async fn write(session: &mut Session, answer: Answer) -> Result<()> {
     // Not with Pingora's own methods: they copy each name for its spelling, also where none is kept.
     let (mut head, ()) = http::Response::new(()).into_parts();
     head.status = answer.status;
-    head.headers.reserve(answer.headers.len() + PINGORAS_FIELDS + 1);
+    head.headers.reserve(answer.headers.len().saturating_add(PINGORAS_FIELDS + 1));
     for (name, value) in answer.headers {
         head.headers.append(name, value);
     }

@@ -47,7 +47,7 @@ fn has_space_at_edge(segment: &str) -> bool {
 /// On the path after its escapes were settled: `%25%32%46` is `%252F` by then.
 fn refuse_hidden_escapes(path: &str) -> Result<(), Ambiguous> {
     for (at, _) in path.match_indices("%25") {
-        let mut after = path.as_bytes().get(at + 3..).unwrap_or_default();
+        let mut after = path.as_bytes().get(at.saturating_add(3)..).unwrap_or_default();
         // `%25252F` is `/` for who decodes three times, and so on.
         while let Some(deeper) = after.strip_prefix(b"25") {
             after = deeper;
@@ -128,7 +128,7 @@ pub(super) fn leading_hex_byte(text: &[u8]) -> Option<u8> {
     let (&[high, low], _) = text.split_first_chunk::<2>()?;
     let high = char::from(high).to_digit(16)?;
     let low = char::from(low).to_digit(16)?;
-    u8::try_from(high * 16 + low).ok()
+    u8::try_from(high << 4 | low).ok()
 }
 
 fn push_escape(text: &mut String, byte: u8) {

@@ -141,7 +141,7 @@ impl Matcher {
         if !self.suffix_hosts.is_empty() {
             // From the left, so the longest suffix comes first. An empty label is no label.
             let dots = host.match_indices('.').filter(|(at, _)| *at > 0);
-            for suffix in dots.filter_map(|(at, _)| host.get(at + 1..)) {
+            for suffix in dots.filter_map(|(at, dot)| host.get(at.saturating_add(dot.len())..)) {
                 if let Some(root) = self.suffix_hosts.get(suffix) {
                     root.visit(path, method, visitor)?;
                 }

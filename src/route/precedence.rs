@@ -68,7 +68,11 @@ impl Precedence {
                 (None, None) => !first.path.rest,
                 (Some(Segment::Literal(_) | Segment::Param(_)), Some(Segment::Literal(_))) | (None, Some(_)) => false,
             };
-            return earlier.then_some(Precedence::Segment { position: at + 1, first: mine, then: theirs });
+            return earlier.then_some(Precedence::Segment {
+                position: at.saturating_add(1),
+                first: mine,
+                then: theirs,
+            });
         }
         match (&first.methods, &then.methods) {
             (Methods::Only(_), Methods::Any) => Some(Precedence::Methods { first: first.methods.clone() }),

@@ -109,9 +109,9 @@ impl HeaderTemplate {
             None => (&[&self.unpaid], None),
             Some(error) => (&[&self.refused, &self.refused_url], Some(error)),
         };
-        let constant = opening.iter().map(|part| part.len()).sum::<usize>() + self.rest.len();
-        let spliced = spliced_len(url) + error.map_or(0, spliced_len);
-        let mut header = String::with_capacity(constant + spliced);
+        let constant = opening.iter().map(|part| part.len()).fold(self.rest.len(), usize::saturating_add);
+        let spliced = spliced_len(url).saturating_add(error.map_or(0, spliced_len));
+        let mut header = String::with_capacity(constant.saturating_add(spliced));
         for (part, text) in opening.iter().zip(error.into_iter().chain([url])) {
             header.push_str(part);
             splice(&mut header, text);
@@ -123,7 +123,7 @@ impl HeaderTemplate {
 
 /// Base64 of JSON that ends where a string is to follow, with that string's opening quote: whole groups only.
 fn up_to_string(json: &str) -> Box<str> {
-    let width = (json.len() + 1).next_multiple_of(3) - json.len();
+    let width = 3_usize.saturating_sub(json.len() % 3);
     STANDARD.encode(format!("{json}{:>width$}", '"')).into()
 }
 
@@ -141,7 +141,7 @@ fn splice(header: &mut String, text: &str) {
 
 /// Bytes that [`splice`] appends.
 fn spliced_len(text: &str) -> usize {
-    (text.len() / 3 + 1) * 4
+    (text.len() / 3).saturating_add(1).saturating_mul(4)
 }
 
 /// The v1 terms, but for the error and the URL, which stands in every entry.
@@ -185,8 +185,9 @@ impl BodyTemplate {
 
     fn render(&self, url: &str, error: Option<&str>) -> Bytes {
         let error = error.unwrap_or(UNPAID_V1);
-        let urls = self.parts.len().saturating_sub(1) * url.len();
-        let mut body = String::with_capacity(BODY_START.len() + error.len() + self.parts_len + urls);
+        let urls = self.parts.len().saturating_sub(1).saturating_mul(url.len());
+        let constant = self.parts_len.saturating_add(BODY_START.len());
+        let mut body = String::with_capacity(constant.saturating_add(error.len()).saturating_add(urls));
         body.push_str(BODY_START);
         body.push_str(error);
         for (index, part) in self.parts.iter().enumerate() {

@@ -81,7 +81,7 @@ impl<'a> Fields<'a> {
 
     /// So many bytes as `0x` and hex digits in any case.
     pub(super) fn hex<const N: usize>(&self, key: &str) -> Result<[u8; N], DecodeError> {
-        let wanted = || format!("0x and {} hex digits", N * 2);
+        let wanted = || format!("0x and {} hex digits", N.saturating_mul(2));
         let value = self.required(key, &wanted())?;
         let bytes = prefixed_hex(value).and_then(|digits| hex::decode_to_array(digits).ok());
         bytes.ok_or_else(|| self.wrong(key, &wanted(), value))

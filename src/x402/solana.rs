@@ -24,10 +24,13 @@ pub(super) fn message(transaction: &str) -> Option<Vec<u8>> {
 /// A number of at most three bytes of seven bits each, least first.
 fn compact_u16(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut value = 0;
-    for (at, byte) in bytes.iter().take(3).enumerate() {
-        value |= usize::from(byte & 0x7f) << (7 * at);
+    let mut rest = bytes;
+    for shift in [0, 7, 14] {
+        let (byte, after) = rest.split_first()?;
+        value |= usize::from(byte & 0x7f) << shift;
+        rest = after;
         if byte & 0x80 == 0 {
-            return Some((value, bytes.get(at + 1..)?));
+            return Some((value, rest));
         }
     }
     None

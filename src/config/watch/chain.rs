@@ -24,7 +24,7 @@ impl Chain {
         let mut here = PathBuf::new();
         let mut ahead = Vec::new();
         push_components(&mut ahead, path);
-        let mut links = 0;
+        let mut links: u32 = 0;
         while let Some(name) = ahead.pop() {
             match Path::new(&name).components().next() {
                 None | Some(Component::CurDir) => continue,
@@ -51,7 +51,7 @@ impl Chain {
                 here = next;
                 continue;
             }
-            links += 1;
+            links = links.saturating_add(1);
             chain.add(&here, next.clone());
             let Ok(target) = fs::read_link(&next) else { break };
             if target.is_absolute() {

@@ -15,11 +15,12 @@ const LOG_QUESTIONS_MAX: u64 = 50;
 impl Chain {
     /// The event that spent the authorization: from just before the time when it was taken on.
     pub(super) async fn search(&self, sought: &Sought, latest: Block) -> Result<Event, ChainError> {
-        let range = self.config.block_range.max(1);
+        // The first of them counts too.
+        let further = self.config.block_range.saturating_sub(1);
         let first = self.first_block_from(sought.since.saturating_sub(CLOCK_MARGIN_SECONDS), latest).await?;
         let mut from = first;
         for _ in 0..LOG_QUESTIONS_MAX {
-            let to = from.saturating_add(range - 1).min(latest.number);
+            let to = from.saturating_add(further).min(latest.number);
             if let Some(event) = self.event_between(sought, from, to).await? {
                 return Ok(event);
             }
@@ -64,8 +65,8 @@ impl Chain {
             newer = number;
             step = step.saturating_mul(2);
         };
-        while newer - older > 1 {
-            let middle = older + (newer - older) / 2;
+        while newer.saturating_sub(older) > 1 {
+            let middle = older.midpoint(newer);
             if self.block(middle).await?.timestamp < time {
                 older = middle;
             } else {

@@ -27,7 +27,8 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(url: &Url, timeout: Duration) -> Result<Node, String> {
-        let client = outbound::client(url).connect_timeout(timeout / 2).timeout(timeout).build();
+        let client =
+            outbound::client(url).connect_timeout(timeout.checked_div(2).unwrap_or(timeout)).timeout(timeout).build();
         let client = client.map_err(|error| chain(&error.without_url()))?;
         Ok(Node { client, url: Arc::new(url.clone()), timeout })
     }
@@ -75,8 +76,8 @@ impl Service<RequestPacket> for Node {
 /// A node's text in one bounded line.
 pub(super) fn for_log(text: &str) -> String {
     let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    line.scan(0, |bytes, c| {
-        *bytes += c.len_utf8();
+    line.scan(0_usize, |bytes, c| {
+        *bytes = bytes.saturating_add(c.len_utf8());
         (*bytes <= DETAIL_BYTES_MAX).then_some(c)
     })
     .collect()

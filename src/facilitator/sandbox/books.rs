@@ -137,7 +137,8 @@ fn transaction_hash(transfer: &Transfer) -> String {
     hash.update(transfer.from);
     hash.update(transfer.nonce);
     let mark = alloy::hex::encode("sandbox");
-    let unique: String = alloy::hex::encode(hash.finalize()).chars().take(64 - mark.len()).collect();
+    let unique: String =
+        alloy::hex::encode(hash.finalize()).chars().take(64_usize.saturating_sub(mark.len())).collect();
     format!("0x{mark}{unique}")
 }
 

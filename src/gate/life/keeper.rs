@@ -29,7 +29,7 @@ impl Job {
     async fn write_later(self: Arc<Job>, happened: Transition) {
         let (mut pause, longest) = self.shared.patience.keep;
         while !self.is_last_try_after(pause).await {
-            pause = longest.min(pause * 2);
+            pause = longest.min(pause.saturating_mul(2));
             // Its client was not told: what a settlement opens counts from when it is written.
             let written = self.shared.write(&self.id, &happened, unix_millis(), true).await;
             if self.is_over(&happened, written).await {

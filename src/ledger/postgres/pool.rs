@@ -155,7 +155,9 @@ impl Pool {
     /// failed and has done something else: then it must not happen any more. Every write compares.
     pub(super) fn deadline(&self) -> SystemTime {
         let clock = self.clock.0.lock().unwrap_or_else(PoisonError::into_inner);
-        clock.and_then(|(at, time)| time.checked_add(at.elapsed() + LIMIT)).unwrap_or(SystemTime::UNIX_EPOCH)
+        clock
+            .and_then(|(at, time)| time.checked_add(at.elapsed())?.checked_add(LIMIT))
+            .unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// Notes what the database's clock said in an answer that has just come.

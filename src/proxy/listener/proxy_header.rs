@@ -66,7 +66,7 @@ fn look(bytes: &[u8]) -> Seen {
     if begins(V1_PREFIX) {
         // The parser takes a line that is cut in its last field for a wrong one.
         return match bytes.windows(2).take(V1_BYTES_MAX - 1).position(|end| end == b"\r\n") {
-            Some(end) => bytes.get(..end + 2).map_or(Seen::None, version_1),
+            Some(end) => bytes.get(..end.saturating_add(2)).map_or(Seen::None, version_1),
             None if bytes.len() < V1_BYTES_MAX => Seen::Part,
             None => Seen::None,
         };
