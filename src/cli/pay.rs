@@ -116,8 +116,10 @@ fn key_from_environment() -> Result<PrivateKeySigner, String> {
 
 fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("expected \"Name: value\"")?;
-    let name = name.trim().parse().map_err(|error| format!("{name:?}: {error}"))?;
-    let value = value.trim().parse().map_err(|error| format!("{value:?}: {error}"))?;
+    let name: HeaderName = name.trim().parse().map_err(|error| format!("{name:?}: {error}"))?;
+    // It may be a password.
+    let mut value: HeaderValue = value.trim().parse().map_err(|error| format!("{name}: {error}"))?;
+    value.set_sensitive(true);
     Ok((name, value))
 }
 

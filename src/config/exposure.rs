@@ -117,6 +117,23 @@ mod tests {
     }
 
     #[test]
+    fn the_private_key_of_tls_is_warned_of_and_the_certificate_is_not() {
+        let folder = folder();
+        let made = rcgen::generate_simple_self_signed(["gateway.test".to_owned()]).unwrap();
+        let tls = "tls = { listen = [\"127.0.0.1:8443\"], cert = \"c.pem\", key = \"k.pem\" }";
+        fs::write(folder.path().join("c.pem"), made.cert.pem()).unwrap();
+        fs::set_permissions(folder.path().join("c.pem"), Permissions::from_mode(0o644)).unwrap();
+        let key = folder.path().join("k.pem");
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        for (mode, warned) in [(0o644, 1), (0o640, 0), (0o600, 0)] {
+            fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+            let warnings = warnings(folder.path(), &file(&format!("[server]\n{tls}")), 0o644);
+            assert_eq!(warnings.len(), warned, "{mode:o} {warnings:?}");
+            assert!(warnings.iter().all(|warning| warning.contains("k.pem'") && warning.contains("the private key")));
+        }
+    }
+
+    #[test]
     fn a_ledger_is_warned_of() {
         let folder = folder();
         for (name, mode, warned) in [("l.db", 0o644, 1), ("l.db", 0o600, 0), ("l.db-wal", 0o666, 1)] {

@@ -31,11 +31,18 @@ pub(super) struct At<T> {
 }
 
 /// A text of the file, references put in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Text {
     pub(super) value: String,
     pub(super) span: Span,
     pub(super) origin: Origin,
+}
+
+impl std::fmt::Debug for Text {
+    /// Without the text, which may be a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Text").field("span", &self.span).field("origin", &self.origin).finish_non_exhaustive()
+    }
 }
 
 impl Text {

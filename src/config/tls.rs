@@ -96,15 +96,18 @@ fn read_chain(reader: &mut Reader<'_>, path: &Text) -> Option<Vec<CertificateDer
     match chain {
         Ok(chain) if !chain.is_empty() => Some(chain),
         Ok(_) => wrong(reader, path, "no certificate in the file that `cert` names", CERT_HELP),
-        Err(error) => wrong(reader, path, &format!("the file that `cert` names is no PEM: {error}"), CERT_HELP),
+        // The error's text holds what the file holds, and a wrong path may be the key's.
+        Err(_) => wrong(reader, path, "the file that `cert` names is no PEM", CERT_HELP),
     }
 }
 
 fn read_key(reader: &mut Reader<'_>, path: &Text) -> Option<PrivateKeyDer<'static>> {
     let pem = read_file(reader, path, "key", KEY_HELP)?;
+    let file = reader.base_dir().join(&path.value);
+    reader.warn_if_open(&file, path.span.clone(), "the private key of the listeners with TLS");
     match PrivateKeyDer::from_pem_slice(&pem) {
         Ok(key) => Some(key),
-        // The error's text could hold what the file holds.
+        // As above.
         Err(_) => wrong(reader, path, "no private key in the file that `key` names", KEY_HELP),
     }
 }
@@ -164,12 +167,16 @@ mod tests {
         let (cert, key) = certificate();
         let (_, other) = certificate();
         let halved = cert.replace("-----END CERTIFICATE-----", "");
+        let one_line = key.replace('\n', "");
+        let in_bytes = format!("{:?}", key.lines().nth(1).unwrap().as_bytes());
         let cases = [
             (cert.as_str(), key.as_str(), None),
             (&format!("{cert}{cert}"), &key, None),
             ("", &key, Some("no certificate in the file that `cert` names")),
             (&key, &key, Some("no certificate in the file that `cert` names")),
             (&halved, &key, Some("the file that `cert` names is no PEM")),
+            (&one_line, &key, Some("the file that `cert` names is no PEM")),
+            (&cert, &one_line, Some("no private key in the file that `key` names")),
             (&cert, "", Some("no private key in the file that `key` names")),
             (&cert, &cert, Some("no private key in the file that `key` names")),
             (&cert, &other, Some("the key does not belong to the certificate")),
@@ -190,6 +197,8 @@ mod tests {
                     assert_eq!(report.errors, 1, "{report}");
                     assert!(report.rendered.contains(words), "{words:?} is not in\n{report}");
                     assert!(!report.rendered.contains("BEGIN"), "{report}");
+                    // Nor as a parser quotes what it cannot read.
+                    assert!(!report.rendered.contains(in_bytes.trim_matches(['[', ']'])), "{report}");
                 }
                 (outcome, expected) => panic!("{expected:?} and not {outcome:?}"),
             }

@@ -29,7 +29,7 @@ pub struct Authorization {
 }
 
 /// What was signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Payload {
     /// An EIP-3009 authorization and its signature (65 bytes from a key; longer from a smart account).
     Eip3009 {
@@ -40,6 +40,18 @@ pub enum Payload {
     },
     /// Anything else (Solana's transaction, Permit2): the facilitator judges it.
     Opaque(Value),
+}
+
+impl fmt::Debug for Payload {
+    /// Without the signature.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Payload::Eip3009 { authorization, .. } => {
+                f.debug_struct("Eip3009").field("authorization", authorization).finish_non_exhaustive()
+            }
+            Payload::Opaque(_) => f.write_str("Opaque(..)"),
+        }
+    }
 }
 
 /// A payment as decoded from `PAYMENT-SIGNATURE` or `X-PAYMENT`; well-formed, nothing else is known of it yet.

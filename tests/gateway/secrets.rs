@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::support::gateway::BINARY;
 use crate::support::ports::Port;
+use crate::support::tls::{self, Certificate, Certificates};
 use crate::support::{Answer, House, Request, Settle, Verify};
 
 /// Stands in every secret, so that one of a new key is found too.
@@ -42,7 +43,7 @@ impl Printed {
     }
 }
 
-fn wrong_files(right: &str, folder: &Path) -> Vec<(String, String)> {
+fn wrong_files(right: &str, folder: &Path, tls: &Certificates) -> Vec<(String, String)> {
     let key = |key: &str| secret(key);
     let first_line = |text: &str| format!("{text}\n{right}");
     let replaced = |from: &str, to: &str| {
@@ -63,6 +64,15 @@ fn wrong_files(right: &str, folder: &Path) -> Vec<(String, String)> {
             "a ledger that is none".to_owned(),
             replaced("sqlite:farebox.db", &format!("postgres://u:{}@h:x/d", key("password"))),
         ),
+        ("a key for a certificate".to_owned(), replaced(&format!("{:?}", tls.cert()), &format!("{:?}", tls.key()))),
+        (
+            "a key that is a ruin".to_owned(),
+            replaced(&format!("{:?}", tls.key()), &format!("{:?}", folder.join("ruin"))),
+        ),
+        (
+            "a ruin of a key for a certificate".to_owned(),
+            replaced(&format!("{:?}", tls.cert()), &format!("{:?}", folder.join("ruin"))),
+        ),
         ("a file that is not there".to_owned(), replaced("${file:", &format!("${{file:{}/absent/", folder.display()))),
     ]
 }
@@ -72,10 +82,16 @@ async fn no_secret_is_printed_whatever_happens() {
     let folder = tempfile::tempdir().expect("a folder");
     let token = folder.path().join("token");
     std::fs::write(&token, secret("file") + "\n").expect("a secret's file");
-    let (node, database) = (Port::claim(), Port::claim());
+    let (node, database, port) = (Port::claim(), Port::claim(), Port::claim());
+    let certificate = Certificate::make();
+    let files = Certificates::with(&certificate);
+    files.put(&certificate.pem, &format!("{}\n{}", secret("tls"), certificate.key_pem));
+    std::fs::write(folder.path().join("ruin"), format!("{}-----END KEY-----", certificate.key_pem.replace('\n', "")))
+        .expect("a ruin of a key");
     let house = House::build("window = \"60s\"", |setup| {
         setup
             .server(&format!("upstream_secret = [\"{}\", \"{}\"]", secret("upstream"), secret("upstream-old")))
+            .server(&files.server_key(port.number))
             .facilitator(&format!("bearer = \"${{file:{}}}\"", token.display()))
             .facilitator(&format!("headers = {{ X-Api-Key = \"{}\" }}", secret("header")))
             .sections(&format!(
@@ -93,6 +109,8 @@ async fn no_secret_is_printed_whatever_happens() {
 
     // What goes well, and what a facilitator and a node that fail are answered.
     gateway.send(Request::get("/free/ok")).await;
+    let address = ([127, 0, 0, 1], port.number).into();
+    tls::connect(address, b"", &certificate, &["h2"]).await.expect("a TLS connection");
     let payment = house.payment("/paid/ok").await;
     let paid = house.redeem("/paid/ok", &payment).await;
     assert_eq!(paid.status, 200, "{paid:?}");
@@ -123,7 +141,9 @@ async fn no_secret_is_printed_whatever_happens() {
     printed.command(&["check", file], &none);
     printed.command(&["explain", "--config", file, "GET", "/paid/ok"], &none);
     printed.command(&["ledger", file], &none);
-    for (wrong, text) in wrong_files(&right, folder.path()) {
+    let loaded = farebox::config::load(&config).expect("the config as it is");
+    printed.add("the config's Debug", format!("{loaded:?}"));
+    for (wrong, text) in wrong_files(&right, folder.path(), &files) {
         gateway.rewrite_text(&text);
         printed.add(format!("a reload with {wrong}"), format!("{:?}", gateway.reload().await));
         printed.command(&["check", file], &none);
@@ -139,6 +159,9 @@ async fn no_secret_is_printed_whatever_happens() {
     let text = right.replace("sqlite:farebox.db", &url).replace(&format!(":{}\"", gateway.address().port()), ":0\"");
     std::fs::write(&elsewhere, text.replace(&format!(":{}\"", gateway.admin().port()), ":0\"")).expect("a config");
     let environment = BTreeMap::from([("PASSWORD", secret("password"))]);
+    let text = std::fs::read_to_string(&elsewhere).expect("the config");
+    let loaded = farebox::config::parse(&text, "postgres.toml", folder.path(), &|name| environment.get(name).cloned());
+    printed.add("a database's Debug", format!("{:?}", loaded.expect("a config")));
     let elsewhere = elsewhere.to_str().expect("a path");
     printed.command(&["check", elsewhere], &environment);
     printed.command(&["ledger", elsewhere], &environment);
@@ -148,5 +171,10 @@ async fn no_secret_is_printed_whatever_happens() {
     printed.add("standard error", gateway.stderr());
     assert!(gateway.stderr().contains("DEBUG"), "the gateway is at its most talkative");
     printed.holds_no(&[TELLTALE.to_owned()]);
+    // In bytes too, as a parser may quote a line that it cannot read.
+    let key: Vec<&str> = certificate.key_pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let in_bytes = |line: &&str| format!("{:?}", line.as_bytes()).trim_matches(['[', ']']).to_owned();
+    printed.holds_no(&key.iter().map(in_bytes).collect::<Vec<_>>());
+    printed.holds_no(&key.into_iter().map(str::to_owned).collect::<Vec<_>>());
     printed.holds_no(&credentials);
 }

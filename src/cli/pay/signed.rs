@@ -16,7 +16,7 @@ const VALID_SINCE_SECS: u64 = 600;
 const VALID_FOR_SECS_MAX: u64 = 3600;
 
 /// A payment as it is sent: once signed, the same one is sent again or none.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SignedPayment {
     /// In which version.
     pub dialect: Dialect,
@@ -26,6 +26,16 @@ pub struct SignedPayment {
     pub value: String,
     /// Unix seconds after which it moves no money any more.
     pub valid_before: u64,
+}
+
+impl std::fmt::Debug for SignedPayment {
+    /// Without the signature.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignedPayment")
+            .field("dialect", &self.dialect)
+            .field("valid_before", &self.valid_before)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Signs what a quote asks for, at this time (Unix seconds), with a nonce that no other payment has.

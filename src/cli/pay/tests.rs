@@ -381,4 +381,7 @@ fn headers_are_read_as_curl_reads_them() {
     for bad in ["Accept", "Ac cept: x", ": x", "A: b\nc"] {
         assert!(parse_header(bad).is_err(), "{bad:?}");
     }
+    let secret = parse_header("Authorization: Bearer hush").unwrap();
+    assert!(!format!("{secret:?}").contains("hush"));
+    assert!(!parse_header("Authorization: Bearer hush\n1").unwrap_err().contains("hush"));
 }

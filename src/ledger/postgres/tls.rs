@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
@@ -42,7 +42,7 @@ impl Roots {
         let certificates: Vec<CertificateDer<'static>> = match file {
             Some(file) => CertificateDer::pem_file_iter(file)
                 .and_then(Iterator::collect)
-                .map_err(|error| format!("sslrootcert {} cannot be read: {error}", file.display()))?,
+                .map_err(|error| format!("sslrootcert {} cannot be read: {}", file.display(), in_words(&error)))?,
             None => rustls_native_certs::load_native_certs().certs,
         };
         let mut store = RootCertStore::empty();
@@ -52,6 +52,14 @@ impl Roots {
             return Err(format!("sslrootcert: no certificate in {place}"));
         }
         Ok(Roots::Signers { store, certificates, named })
+    }
+}
+
+/// Without the file's own text, which the error quotes: a wrong path may be a key's.
+fn in_words(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => error.to_string(),
+        _ => "it is no PEM".to_owned(),
     }
 }
 
