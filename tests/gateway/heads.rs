@@ -220,3 +220,23 @@ async fn a_preflight_is_answered_here_unless_a_free_route_names_options() {
     assert_eq!(house.gateway.send(preflight("/paid/own")).await.status, 200);
     assert_eq!(house.upstream.only_request().method, "OPTIONS", "the file says so");
 }
+
+#[tokio::test]
+async fn http_2_reads_a_head_as_large_as_the_file_says() {
+    let house = House::build("", |setup| setup.server("header_bytes = 200000")).await;
+    // More than HTTP/2 servers take where nobody says anything.
+    let large =
+        (0..12).fold(Request::get("/free/ok"), |request, at| request.header(&format!("x-{at}"), "x".repeat(12_000)));
+    let mut before = Http2::open(house.gateway.address()).await;
+    assert_eq!(before.exchange(&large).await.status, 200);
+    let text = std::fs::read_to_string(house.gateway.config()).expect("the file");
+    house.gateway.rewrite_text(&text.replace("header_bytes = 200000", "header_bytes = 100000"));
+    assert_eq!(house.gateway.reload().await.status, 200);
+    let mut after = Http2::open(house.gateway.address()).await;
+    assert_eq!(before.exchange(&large).await.json()["reason"], "head_too_large", "also on a connection that is open");
+    assert_eq!(after.exchange(&large).await.status, 431);
+    // A little too much is told why, also by its fields' names alone.
+    let little = Request::get("/free/ok").header("x", "x".repeat(100_000));
+    assert_eq!(after.exchange(&little).await.json()["reason"], "head_too_large");
+    assert_eq!(house.upstream.count(), 1);
+}

@@ -18,8 +18,10 @@ pub(super) const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Requests that one HTTP/2 connection may have open; RFC 9113 section 6.5.2 asks for no fewer.
 const H2_STREAMS_MAX: u32 = 100;
 
-/// Bytes of an HTTP/2 request's fields, uncompressed.
-const H2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
+/// Bytes that HTTP/2 decodes of a head beyond `header_bytes`: for the pseudo-fields, which are not
+/// [counted](crate::proxy::request::check), and so that who sends a little too much is told why. Beyond it the engine
+/// answers 431 without a body.
+const H2_HEADER_LIST_BYTES_BESIDES: usize = 4 * 1024;
 
 /// Streams that a client may reset before they were looked at, and afterwards: more end the connection
 /// (CVE-2023-44487).
@@ -32,14 +34,17 @@ const H2_FAULTS_MAX: usize = 100;
 pub(super) struct Edge {
     proxy: Arc<HttpProxy<Gateway>>,
     clock: Arc<Clock>,
+    /// The largest head that is read; what a reload changes of it holds for later connections, and in
+    /// the [check](crate::proxy::request::check) for this one.
+    header_bytes: usize,
     options: HttpServerOptions,
 }
 
 impl Edge {
-    pub(super) fn new(proxy: Arc<HttpProxy<Gateway>>, clock: Arc<Clock>) -> Edge {
+    pub(super) fn new(proxy: Arc<HttpProxy<Gateway>>, clock: Arc<Clock>, header_bytes: usize) -> Edge {
         let mut options = HttpServerOptions::default();
         options.h2c = true;
-        Edge { proxy, clock, options }
+        Edge { proxy, clock, header_bytes, options }
     }
 }
 
@@ -66,9 +71,10 @@ impl HttpServerApp for Edge {
     fn h2_options(&self) -> Option<H2Options> {
         self.clock.multiplex();
         let mut options = H2Options::default();
+        let list_bytes = self.header_bytes.saturating_add(H2_HEADER_LIST_BYTES_BESIDES);
         options
             .max_concurrent_streams(H2_STREAMS_MAX)
-            .max_header_list_size(H2_HEADER_LIST_BYTES_MAX)
+            .max_header_list_size(u32::try_from(list_bytes).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(H2_RESETS_MAX)
             .max_local_error_reset_streams(Some(H2_FAULTS_MAX));
         Some(options)

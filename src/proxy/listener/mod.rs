@@ -140,6 +140,7 @@ impl Reception {
         let expects_header = connections.begins_with_proxy_header(peer.ip());
         let opening = self.open(socket, transport, expects_header);
         let opened = tokio::time::timeout(connections.header_timeout, opening).await;
+        let header_bytes = live.generation.config.server.header_bytes;
         drop(live);
         let stream = match opened {
             Ok(Ok(stream)) => stream,
@@ -147,7 +148,7 @@ impl Reception {
             Err(_) => return self.house.metrics.closed(Closed::Header),
         };
         clock.opened(transport == Transport::Tls);
-        let edge = Arc::new(Edge::new(self.proxy.clone(), clock.clone()));
+        let edge = Arc::new(Edge::new(self.proxy.clone(), clock.clone(), header_bytes));
         let stops = || {
             let mut stopping = stopping.clone();
             async move {

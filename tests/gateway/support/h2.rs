@@ -19,8 +19,12 @@ use super::within;
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+
+/// The largest frame that every server takes.
+const FRAME_BYTES: usize = 16 * 1024;
 
 /// A connection that speaks HTTP/2; it is closed with this value.
 pub struct Http2 {
@@ -165,6 +169,24 @@ fn length(block: &mut Vec<u8>, length: usize) {
     block.push(rest as u8);
 }
 
+/// The payload of a frame with this head, and as many frames behind it as the header block needs.
+fn header_frames(head: &mut [u8; 9], block: &[u8]) -> Vec<u8> {
+    let (first, rest) = block.split_at(block.len().min(FRAME_BYTES));
+    let ends = |last: bool| if last { END_HEADERS } else { 0 };
+    let size = |payload: &[u8]| (payload.len() as u32).to_be_bytes();
+    head[..3].copy_from_slice(&size(first)[1..]);
+    head[4] = head[4] & END_STREAM | ends(rest.is_empty());
+    let mut payload = first.to_vec();
+    let mut pieces = rest.chunks(FRAME_BYTES).peekable();
+    while let Some(piece) = pieces.next() {
+        payload.extend_from_slice(&size(piece)[1..]);
+        payload.extend([CONTINUATION, ends(pieces.peek().is_none())]);
+        payload.extend_from_slice(&head[5..]);
+        payload.extend_from_slice(piece);
+    }
+    payload
+}
+
 /// Between the client and the socket; ends when either does.
 async fn carry<S>(near: DuplexStream, stream: S, mut blocks: mpsc::UnboundedReceiver<Next>)
 where
@@ -184,11 +206,8 @@ where
             from_client.read_exact(&mut payload).await?;
             let replacement = if head[3] == HEADERS { blocks.try_recv().ok() } else { None };
             if let Some((block, sent)) = replacement {
-                payload = block;
+                payload = header_frames(&mut head, &block);
                 let _ = sent.send(());
-                assert!(payload.len() < 16 * 1024, "a header block fits into one frame");
-                head[..3].copy_from_slice(&(payload.len() as u32).to_be_bytes()[1..]);
-                head[4] = head[4] & END_STREAM | END_HEADERS;
             }
             to_server.write_all(&[&head[..], &payload].concat()).await?;
             to_server.flush().await?;
