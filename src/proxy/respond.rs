@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
 use crate::gate::answer::Answer;
 
-/// A request body up to this many bytes is read and thrown away: a client that is still sending would see a reset
-/// connection instead of its answer.
-const DRAIN_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// So many bytes of a request's body are read and thrown away behind an answer: a client that is still sending would
+/// see a reset connection instead of it.
+const LINGER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// How long that may take.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Fields that Pingora adds to every response: `Date` and `Connection`.
 const PINGORAS_FIELDS: usize = 2;
@@ -22,10 +23,12 @@ const PINGORAS_FIELDS: usize = 2;
 /// Writes an answer instead of what an upstream would say.
 pub(super) async fn write(session: &mut Session, answer: Answer) -> Result<()> {
     let bodiless = session.req_header().method == Method::HEAD;
-    let drains = small_body(&session.req_header().headers);
-    if drains {
+    // A body that waits for a `100 Continue` may never come.
+    let comes = !session.req_header().headers.contains_key(header::EXPECT);
+    if comes && is_short(&session.req_header().headers) {
+        // Pingora reads it, and keeps the connection.
         session.set_close_on_response_before_downstream_finish(false);
-        session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        session.set_total_drain_timeout(Some(LINGER_TIMEOUT));
     }
     // Not with Pingora's own methods: they copy each name for its spelling, also where none is kept.
     let (mut head, ()) = http::Response::new(()).into_parts();
@@ -41,18 +44,26 @@ pub(super) async fn write(session: &mut Session, answer: Answer) -> Result<()> {
     downstream.write_response_header(Box::new(ResponseHeader::from(head))).await?;
     let body = if bodiless { bytes::Bytes::new() } else { answer.body };
     downstream.write_response_body(body, true).await?;
-    // Pingora does it by itself where it keeps the connection, and only there.
-    if drains && downstream.as_http1().is_some_and(|http1| !http1.will_keepalive()) {
+    if comes && downstream.as_http1().is_some_and(|http1| !http1.will_keepalive()) {
         // The answer has gone out: whether the rest of the request comes is the client's affair.
-        let _ = downstream.drain_request_body().await;
+        let _ = tokio::time::timeout(LINGER_TIMEOUT, linger(downstream)).await;
     }
     Ok(())
 }
 
-/// A body that is announced, small and on its way. One that waits for a `100 Continue` may never come.
-fn small_body(headers: &HeaderMap) -> bool {
+/// Reads on until the body ends, the client does, or it is too much. Nothing is read behind it: the connection closes.
+async fn linger(downstream: &mut ServerSession) {
+    let mut left = LINGER_BYTES_MAX;
+    while left > 0 {
+        let Ok(Some(piece)) = downstream.read_request_body().await else { return };
+        left = left.saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+    }
+}
+
+/// Whether a body announces that it is read to its end.
+fn is_short(headers: &HeaderMap) -> bool {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    length.is_some_and(|bytes| bytes <= DRAIN_BYTES_MAX) && !headers.contains_key(header::EXPECT)
+    length.is_some_and(|bytes| bytes <= LINGER_BYTES_MAX)
 }
 
 /// An error that ends a request whose answer has been or will be written elsewhere.

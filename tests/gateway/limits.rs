@@ -264,3 +264,46 @@ async fn a_payment_header_that_is_too_long_is_counted() {
         assert_eq!(refused(&house, "payment_header_bytes").await, count);
     }
 }
+
+/// A client that goes on sending, and has taken nothing yet of what was answered, would find its connection reset
+/// instead of the answer.
+#[tokio::test]
+async fn who_is_still_sending_a_chunked_body_that_is_refused_can_read_why() {
+    let house = with_body_limit("on-success").await;
+    let payment = house.payment("/paid/echo").await;
+    let (name, value) = payment.header();
+    // More than the sockets' buffers hold, less than what the gateway gives up at.
+    let chunk = format!("{:x}\r\n{}\r\n", 1_000_000, "x".repeat(1_000_000));
+    for (fields, status) in [("X-Unpaid: 1".to_owned(), 402), (format!("{name}: {value}"), 413)] {
+        let mut connection = house.gateway.connect().await;
+        let head = format!("POST /paid/echo HTTP/1.1\r\nHost: {}\r\n", house.gateway.address());
+        connection.send_bytes(format!("{head}{fields}\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes()).await;
+        for number in 0..12 {
+            let sent = connection.try_send_bytes(chunk.as_bytes()).await;
+            sent.unwrap_or_else(|error| panic!("chunk {number} for {status}: {error}"));
+        }
+        connection.send_bytes(b"0\r\n\r\n").await;
+        let head = connection.head("POST").await;
+        assert!(head.headers.lists("connection", "close"), "{status}");
+        assert_eq!((head.status, connection.finish(head).await.complete), (status, true));
+        assert!(connection.is_closed().await, "{status}");
+    }
+    assert_eq!((house.facilitator.charged(), house.upstream.count()), (0, 0));
+}
+
+#[tokio::test]
+async fn who_never_stops_sending_what_is_refused_is_cut_off() {
+    let house = House::with_route("").await;
+    let chunk = format!("{:x}\r\n{}\r\n", 1_000_000, "x".repeat(1_000_000));
+    for framing in ["Transfer-Encoding: chunked", "Content-Length: 1000000000000"] {
+        let mut connection = house.gateway.connect().await;
+        let head = format!("POST /paid/echo HTTP/1.1\r\nHost: a.example\r\n{framing}\r\n\r\n");
+        connection.send_bytes(head.as_bytes()).await;
+        let mut chunks = 0;
+        while connection.try_send_bytes(chunk.as_bytes()).await.is_ok() {
+            chunks += 1;
+            assert!(chunks < 100, "{chunks} MB of {framing}");
+        }
+    }
+    assert_eq!(house.gateway.send(Request::get("/free/ok")).await.status, 200);
+}
