@@ -8,7 +8,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request;
 
 use crate::access::strip_passes;
-use crate::config::UpstreamHost;
+use crate::config::{ClientHeader, UpstreamHost};
 use crate::gate::answer::{EXPOSED, FAREBOX_PAYMENT_ID};
 use crate::gate::identity::{FAREBOX_SIGNATURE, Signer};
 use crate::gate::life::HeadPatch;
@@ -34,15 +34,15 @@ pub(super) struct Client {
     pub(super) address: IpAddr,
     /// The other end of the connection.
     pub(super) peer: IpAddr,
-    /// Whether it may speak for others.
-    pub(super) trusted: bool,
+    /// Where it says whom it speaks for; `None`: it is not believed.
+    pub(super) trusted: Option<ClientHeader>,
     /// As the client sees it.
     pub(super) scheme: &'static str,
 }
 
 /// Makes room for what is added to a request, once: a map that grows under the fields copies them all.
 pub(super) fn make_room(headers: &mut HeaderMap, identity: Option<&Identity>) {
-    const FORWARDED_FIELDS: usize = 3;
+    const FORWARDED_FIELDS: usize = 4;
     const SIGNATURE_FIELDS: usize = 1;
     let identity_fields: usize = match identity.map(|identity| &identity.paid) {
         None => 0,
@@ -85,16 +85,18 @@ pub(super) fn strip_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Says who the client is and which authority it named, for upstreams that look.
+/// Says who the client is and which authority it named, for upstreams that look. What is not a trusted proxy's word,
+/// anybody may have written: upstreams do not see it.
 pub(super) fn add_forwarded(headers: &mut HeaderMap, client: &Client) {
     if let Some(chain) = forwarded_for(headers, client) {
         headers.insert(X_FORWARDED_FOR, chain);
     }
-    if !client.trusted {
-        headers.remove(header::FORWARDED);
-    }
+    match forwarded(headers, client) {
+        Some(chain) => headers.insert(header::FORWARDED, chain),
+        None => headers.remove(header::FORWARDED),
+    };
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme));
-    if !(client.trusted && headers.contains_key(X_FORWARDED_HOST)) {
+    if !(client.trusted.is_some() && headers.contains_key(X_FORWARDED_HOST)) {
         match headers.get(header::HOST).cloned() {
             Some(authority) => headers.insert(X_FORWARDED_HOST, authority),
             None => headers.remove(X_FORWARDED_HOST),
@@ -104,13 +106,8 @@ pub(super) fn add_forwarded(headers: &mut HeaderMap, client: &Client) {
 
 /// The peer's address, behind what a trusted proxy said before.
 fn forwarded_for(headers: &HeaderMap, client: &Client) -> Option<HeaderValue> {
-    let mut chain = Vec::new();
-    if client.trusted {
-        for value in headers.get_all(X_FORWARDED_FOR) {
-            chain.extend_from_slice(value.as_bytes());
-            chain.extend_from_slice(b", ");
-        }
-    }
+    let believed = matches!(client.trusted, Some(ClientHeader::Either | ClientHeader::XForwardedFor));
+    let mut chain = said_before(headers, &X_FORWARDED_FOR, believed);
     if !chain.is_empty() {
         write!(chain, "{}", client.peer).ok()?;
         return HeaderValue::from_bytes(&chain).ok();
@@ -121,6 +118,31 @@ fn forwarded_for(headers: &HeaderMap, client: &Client) -> Option<HeaderValue> {
     write!(rest, "{}", client.peer).ok()?;
     let unused = rest.len();
     HeaderValue::from_bytes(text.get(..ADDRESS_BYTES_MAX.checked_sub(unused)?)?).ok()
+}
+
+/// `Forwarded` (RFC 7239) with the peer's address behind what a trusted proxy said; `None` where none has said anything:
+/// `X-Forwarded-For` is what upstreams look for.
+fn forwarded(headers: &HeaderMap, client: &Client) -> Option<HeaderValue> {
+    let believed = matches!(client.trusted, Some(ClientHeader::Either | ClientHeader::Forwarded));
+    let mut chain = said_before(headers, &header::FORWARDED, believed);
+    if chain.is_empty() {
+        return None;
+    }
+    match client.peer {
+        IpAddr::V4(peer) => write!(chain, "for={peer}").ok()?,
+        IpAddr::V6(peer) => write!(chain, "for=\"[{peer}]\"").ok()?,
+    }
+    HeaderValue::from_bytes(&chain).ok()
+}
+
+/// The lines of a list in one, with room for what follows.
+fn said_before(headers: &HeaderMap, name: &HeaderName, believed: bool) -> Vec<u8> {
+    let mut chain = Vec::new();
+    for value in headers.get_all(name).iter().filter(|_| believed) {
+        chain.extend_from_slice(value.as_bytes());
+        chain.extend_from_slice(b", ");
+    }
+    chain
 }
 
 /// Sets the `Host` that the upstream is configured to see.
@@ -246,17 +268,27 @@ mod tests {
             ("x-forwarded-host", "front.example"),
             ("forwarded", "for=203.0.113.9"),
         ];
-        for (trusted, chain, host) in
-            [(true, "203.0.113.9, 10.0.0.1", "front.example"), (false, "10.0.0.1", "api.example")]
-        {
+        let two = ("203.0.113.9, 10.0.0.1", "front.example", Some("for=203.0.113.9, for=10.0.0.1"));
+        for (trusted, (chain, host, forwarded)) in [
+            (Some(ClientHeader::Either), two),
+            (Some(ClientHeader::XForwardedFor), (two.0, two.1, None)),
+            (Some(ClientHeader::Forwarded), ("10.0.0.1", two.1, two.2)),
+            (None, ("10.0.0.1", "api.example", None)),
+        ] {
             let address: IpAddr = [10, 0, 0, 1].into();
             let mut headers = headers(&sent);
             add_forwarded(&mut headers, &Client { address, peer: address, trusted, scheme: "https" });
             assert_eq!(headers.get(X_FORWARDED_FOR).unwrap(), chain);
             assert_eq!(headers.get(X_FORWARDED_HOST).unwrap(), host);
             assert_eq!(headers.get(X_FORWARDED_PROTO).unwrap(), "https");
-            assert_eq!(headers.contains_key(header::FORWARDED), trusted);
+            let said = headers.get(header::FORWARDED).map(|value| value.to_str().unwrap());
+            assert_eq!(said, forwarded, "{trusted:?}");
         }
+        let peer: IpAddr = "2001:db8::1".parse().unwrap();
+        let mut headers = headers(&[("forwarded", "for=203.0.113.9")]);
+        let trusted = Some(ClientHeader::Either);
+        add_forwarded(&mut headers, &Client { address: peer, peer, trusted, scheme: "https" });
+        assert_eq!(headers.get(header::FORWARDED).unwrap(), "for=203.0.113.9, for=\"[2001:db8::1]\"");
     }
 
     #[test]

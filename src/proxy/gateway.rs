@@ -82,7 +82,7 @@ impl ProxyHttp for Gateway {
             ctx.client = Some(Client {
                 address: facts.client(trusted, server.client_header),
                 peer: facts.peer,
-                trusted: facts.from_trusted_proxy(trusted),
+                trusted: facts.from_trusted_proxy(trusted).then_some(server.client_header),
                 scheme: facts.scheme(trusted),
             });
             let mut verdict = self.house.gate.decide(&live.generation, &facts).await;
@@ -134,7 +134,10 @@ impl ProxyHttp for Gateway {
             parts.uri = target.parse().map_err(|_| internal("a canonical target is not a URI"))?;
         }
         if ctx.upstream.as_ref().is_some_and(|upstream| upstream.sells) {
-            strip::strip_detours(&mut parts.headers, ctx.client.as_ref().is_some_and(|client| client.trusted));
+            strip::strip_detours(
+                &mut parts.headers,
+                ctx.client.as_ref().is_some_and(|client| client.trusted.is_some()),
+            );
         }
         forward::strip_ours(&mut parts.headers);
         forward::strip_cookies(&mut parts.headers);

@@ -240,3 +240,34 @@ async fn http_2_reads_a_head_as_large_as_the_file_says() {
     assert_eq!(after.exchange(&little).await.json()["reason"], "head_too_large");
     assert_eq!(house.upstream.count(), 1);
 }
+
+#[tokio::test]
+async fn forwarded_reaches_an_upstream_only_as_a_trusted_proxy_says_it() {
+    let said = "for=203.0.113.9;host=evil.example";
+    let seen = async |server: &str, headers: &[(&str, &str)]| {
+        let house = House::build("", |setup| setup.server(server)).await;
+        let request =
+            headers.iter().fold(Request::get("/free/ok"), |request, (name, value)| request.header(name, *value));
+        assert_eq!(house.gateway.send(request).await.status, 200);
+        let request = house.upstream.only_request();
+        let text = |name: &str| request.header(name).map(str::to_owned);
+        (text("forwarded"), text("x-forwarded-for"))
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let trusted = "trusted_proxies = [\"127.0.0.1\"]";
+    let only = |name: &str| format!("{trusted}\nclient_header = \"{name}\"");
+    let chain = format!("{said}, for=127.0.0.1");
+    let both = [("Forwarded", said), ("X-Forwarded-For", "203.0.113.9")];
+
+    assert_eq!(seen("", &both).await, (None, text("127.0.0.1")), "anybody says it");
+    assert_eq!(seen(trusted, &both[..1]).await, (Some(chain.clone()), text("127.0.0.1")));
+    assert_eq!(seen(trusted, &both[1..]).await, (None, text("203.0.113.9, 127.0.0.1")));
+    assert_eq!(seen(trusted, &both).await, (Some(chain.clone()), text("203.0.113.9, 127.0.0.1")));
+    // A proxy that writes the one lets the other pass as its client sent it.
+    assert_eq!(seen(&only("X-Forwarded-For"), &both).await, (None, text("203.0.113.9, 127.0.0.1")));
+    assert_eq!(seen(&only("Forwarded"), &both).await, (Some(chain), text("127.0.0.1")));
+    // One value may stand on several lines.
+    let lines = [("Forwarded", "for=192.0.2.7"), ("Forwarded", "for=\"[2001:db8::7]\"")];
+    let chain = text("for=192.0.2.7, for=\"[2001:db8::7]\", for=127.0.0.1");
+    assert_eq!(seen(trusted, &lines).await, (chain, text("127.0.0.1")));
+}
