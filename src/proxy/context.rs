@@ -14,6 +14,17 @@ use crate::gate::life::{Money, Ticket};
 use crate::telemetry::{InFlight, Outcome};
 use crate::x402::PaymentId;
 
+/// How far a request's body has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// Nothing of it.
+    Awaited,
+    /// Some of it.
+    Begun,
+    /// To its end, which may be at once.
+    Whole,
+}
+
 /// One request, from its head to its log line.
 pub(super) struct Context {
     /// When the head had been read.
@@ -36,6 +47,8 @@ pub(super) struct Context {
     pub(super) body_bytes_max: Option<u64>,
     /// Bytes of it that have come.
     pub(super) body_bytes: u64,
+    /// How much of it the upstream has been sent.
+    pub(super) body: Body,
     /// Whether the response belongs to one payer.
     pub(super) private: bool,
     /// What the upstream is told of the payment.
@@ -73,6 +86,7 @@ impl Context {
             rewritten: None,
             body_bytes_max: None,
             body_bytes: 0,
+            body: Body::Awaited,
             private: false,
             identity: None,
             ticket: None,

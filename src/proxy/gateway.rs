@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{StatusCode, Version};
+use http::{StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -13,7 +13,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::access_log;
-use super::context::Context;
+use super::context::{Body, Context};
 use super::forward::{self, Client};
 use super::heads;
 use super::house::House;
@@ -129,6 +129,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         // A retry sends again what has been counted.
         ctx.body_bytes = 0;
+        ctx.body = Body::Awaited;
         let mut parts = heads::take_request(request);
         if let Some(target) = &ctx.rewritten {
             parts.uri = target.parse().map_err(|_| internal("a canonical target is not a URI"))?;
@@ -158,14 +159,15 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    /// Counts a priced request's body that did not say its length.
+    /// Counts a priced request's body that did not say its length, and sees how far any body has come.
     async fn request_body_filter(
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut Context,
     ) -> Result<()> {
+        ctx.body = if end_of_stream { Body::Whole } else { Body::Begun };
         let (Some(bytes_max), Some(body)) = (ctx.body_bytes_max, body) else { return Ok(()) };
         // What goes through a WebSocket is no body.
         if session.was_upgraded() {
@@ -281,7 +283,13 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
-        let trouble = trouble_of(error);
+        let trouble = match trouble_of(error) {
+            // Over HTTP/2 the engine has no time of its own for a body that stands still.
+            Some(Trouble::UpstreamTimeout) if *error.etype() == ErrorType::ReadTimedout && owes_body(session, ctx) => {
+                Some(Trouble::RequestTimeout)
+            }
+            trouble => trouble,
+        };
         if matches!(trouble, Some(Trouble::RequestTimeout)) {
             self.house.metrics.closed(Closed::Body);
         }
@@ -386,6 +394,16 @@ async fn answer(session: &mut Session, ctx: &mut Context, made: Answer, outcome:
     ctx.outcome = outcome;
     respond::write(session, made).await?;
     Ok(true)
+}
+
+/// Whether the client has yet to send a part of its body, for which an upstream waits with its answer. Who asked for
+/// leave to send any owes nothing before it is given.
+fn owes_body(session: &Session, ctx: &Context) -> bool {
+    match ctx.body {
+        Body::Whole => false,
+        Body::Begun => true,
+        Body::Awaited => !session.req_header().headers.contains_key(header::EXPECT),
+    }
 }
 
 /// What watches the connection that a request came on.

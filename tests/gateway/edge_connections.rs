@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::upstream::BIG_BYTES;
 use crate::support::{Answer, Connection, Gateway, House, Request, Setup, eventually, within};
@@ -128,6 +128,33 @@ async fn a_body_that_stands_still_is_answered_408_and_charges_nothing() {
     // The payment is as good as before.
     let request = Request::post("/paid/echo", "whole").paid(&payment);
     assert_eq!(house.gateway.send(request).await.text(), "whole");
+}
+
+/// An upstream that waits for the rest of a body has not failed, however short its own time is.
+#[tokio::test]
+async fn a_body_that_stands_still_for_longer_than_the_upstream_may_is_not_the_upstreams_fault() {
+    let house = House::build("", |setup| setup.upstream("read_timeout = \"300ms\"")).await;
+    let head = |fields: &str| format!("POST /free/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n{fields}\r\n");
+    let mut slow = house.gateway.connect().await;
+    slow.send_bytes(format!("{}half.", head("")).as_bytes()).await;
+    let answer = slow.head("POST").await;
+    assert_eq!(slow.finish(answer).await.error(), "request_timeout");
+    closed(&house.gateway, "body_timeout", 1.0).await;
+    // Who waits for leave that the upstream does not give owes nothing.
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let facilitator = crate::support::FakeFacilitator::start().await;
+    let setup = Setup::new(&house.upstream, &facilitator)
+        .sections(
+            "[upstreams.mute]\nservers = [\"MUTE\"]\nread_timeout = \"300ms\""
+                .replace("MUTE", &upstream.local_addr().expect("its address").to_string())
+                .as_str(),
+        )
+        .sections("[[route]]\npath = \"/mute\"\nupstream = \"mute\"\nprice = \"free\"");
+    let gateway = Gateway::start(setup).await;
+    let mut waits = gateway.connect().await;
+    waits.send_bytes(head("Expect: 100-continue\r\n").replace("/free/echo", "/mute").as_bytes()).await;
+    let answer = waits.head("POST").await;
+    assert_eq!(waits.finish(answer).await.error(), "upstream_timeout");
 }
 
 #[tokio::test]

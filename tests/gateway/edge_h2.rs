@@ -174,7 +174,12 @@ async fn a_stream_whose_body_stands_still_or_whose_response_is_not_taken_ends() 
     let mut client = Http2::open(house.gateway.address()).await;
     let (response, _stream) = client.begin(&Request::post("/free/echo", "half"), false).await.expect("a stream");
     let (response, _) = within("the answer", finish(response)).await.expect("an answer");
-    assert_eq!(response.status, 504, "{response:?}");
+    assert_eq!((response.status, response.error().as_str()), (408, "request_timeout"), "{response:?}");
+    let stalled = house.gateway.metrics().await;
+    assert_eq!(stalled.sum("farebox_connections_closed_total", &[("reason", "body_timeout")]), 1.0);
+    // With the whole body in its hands the upstream is to blame.
+    let whole = client.exchange(&Request::post("/free/never", "whole")).await;
+    assert_eq!((whole.status, whole.error().as_str()), (504, "upstream_timeout"), "{whole:?}");
     // A window that is never opened again.
     let (response, _stream) = client.begin(&Request::get("/free/big"), true).await.expect("a stream");
     let body = within("the head", response).await.expect("a head").into_body();
