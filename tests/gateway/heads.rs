@@ -242,6 +242,26 @@ async fn http_2_reads_a_head_as_large_as_the_file_says() {
 }
 
 #[tokio::test]
+async fn a_dot_at_the_end_of_a_host_is_no_way_around_its_routes() {
+    let route = "[[route]]\nhost = \"shop.example\"\npath = \"/free/*\"\nupstream = \"api\"\nprice = \"$0.01\"";
+    let house = House::build("", |setup| setup.sections(route)).await;
+    let mut http2 = Http2::open(house.gateway.address()).await;
+    for host in ["shop.example", "shop.example.", "SHOP.Example.", "shop.example.:80", "shop.example.:"] {
+        assert_eq!(house.gateway.send(Request::get("/free/ok").header("Host", host)).await.status, 402, "{host}");
+        let absolute = Request::get(&format!("http://{host}/free/ok")).header("Host", host);
+        let status = house.gateway.send(absolute).await.status;
+        assert!([400, 402].contains(&status), "{status} for {host} as a target");
+        let response = http2.try_exchange(&Request::get("/free/ok").header(":authority", host)).await;
+        assert!(response.is_ok_and(|response| [400, 402].contains(&response.status)), "{host} over HTTP/2");
+    }
+    for host in ["shop.example..", ".shop.example", "shop..example", "shop.example.:80:80", ".", "shop.example,"] {
+        let response = house.gateway.send(Request::get("/free/ok").header("Host", host)).await;
+        assert_eq!(response.status, 400, "{host}");
+    }
+    assert_eq!(house.upstream.count(), 0);
+}
+
+#[tokio::test]
 async fn forwarded_reaches_an_upstream_only_as_a_trusted_proxy_says_it() {
     let said = "for=203.0.113.9;host=evil.example";
     let seen = async |server: &str, headers: &[(&str, &str)]| {
@@ -270,4 +290,22 @@ async fn forwarded_reaches_an_upstream_only_as_a_trusted_proxy_says_it() {
     let lines = [("Forwarded", "for=192.0.2.7"), ("Forwarded", "for=\"[2001:db8::7]\"")];
     let chain = text("for=192.0.2.7, for=\"[2001:db8::7]\", for=127.0.0.1");
     assert_eq!(seen(trusted, &lines).await, (chain, text("127.0.0.1")));
+}
+
+#[tokio::test]
+async fn http_2_neither_tunnels_nor_traces_nor_leaves_a_preflight_to_a_priced_upstream() {
+    let house = House::with_route("").await;
+    let mut http2 = Http2::open(house.gateway.address()).await;
+    for path in ["/free/ok", "/paid/ok"] {
+        let response = http2.exchange(&Request::new("TRACE", path)).await;
+        assert_eq!((response.status, response.json()["reason"].as_str()), (501, Some("trace")), "{path}");
+    }
+    let preflight = Request::new("OPTIONS", "/paid/ok").header("origin", "https://shop.example");
+    let preflight = preflight.header("access-control-request-method", "GET");
+    assert_eq!(http2.exchange(&preflight).await.status, 204);
+    assert_eq!(http2.exchange(&Request::new("OPTIONS", "/paid/ok")).await.status, 402);
+    // With a path it is malformed (RFC 9113 section 8.5), and ends the stream.
+    let tunnel = http2.try_exchange(&Request::new("CONNECT", "/free/ok")).await;
+    assert!(tunnel.is_err() || tunnel.is_ok_and(|response| response.status == 400));
+    assert_eq!(house.upstream.count(), 0);
 }
