@@ -5,6 +5,7 @@ use pingora::proxy::Session;
 
 use super::context::Context;
 use super::house::House;
+use super::respond::answered;
 use crate::route::host::canonical_host;
 use crate::telemetry::AccessLine;
 
@@ -37,7 +38,7 @@ pub(super) fn write(house: &House, session: &Session, ctx: &Context) {
         path,
         route: live.map(|live| live.route.name.as_ref()),
         outcome: ctx.outcome,
-        status: session.response_written().map(|response| response.status.as_u16()),
+        status: answered(session).map(|response| response.status.as_u16()),
         bytes_sent: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
         duration: ctx.started.elapsed(),
         upstream: ctx.upstream_time,

@@ -19,7 +19,7 @@ use super::heads;
 use super::house::House;
 use super::listener::Clock;
 use super::request::{self, Addressed};
-use super::respond::{self, internal};
+use super::respond::{self, answered, internal};
 use super::strip;
 use crate::gate::answer::{Answer, Trouble};
 use crate::gate::life::{self, Head};
@@ -178,7 +178,7 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         self.house.metrics.refused(Limit::RequestBodyBytes);
-        if session.response_written().is_none() {
+        if answered(session).is_none() {
             // Boxed, or every forwarded request would carry it.
             let made = Box::pin(self.failed(ctx, Trouble::BodyTooLarge { bytes_max })).await;
             ctx.instead = Some(made);
@@ -283,9 +283,12 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+        let answered = answered(session).is_some();
         let trouble = match trouble_of(error) {
             // Over HTTP/2 the engine has no time of its own for a body that stands still.
-            Some(Trouble::UpstreamTimeout) if *error.etype() == ErrorType::ReadTimedout && owes_body(session, ctx) => {
+            Some(Trouble::UpstreamTimeout)
+                if !answered && *error.etype() == ErrorType::ReadTimedout && owes_body(session, ctx) =>
+            {
                 Some(Trouble::RequestTimeout)
             }
             trouble => trouble,
@@ -295,12 +298,12 @@ impl ProxyHttp for Gateway {
         }
         let made = match (ctx.instead.take(), trouble) {
             (Some(made), _) => Some(made),
-            (None, Some(trouble)) if session.response_written().is_none() => Some(self.failed(ctx, trouble).await),
+            (None, Some(trouble)) if !answered => Some(self.failed(ctx, trouble).await),
             (None, _) => None,
         };
         let Some(made) = made else {
             // The client is gone, or has the head already: there is nobody to tell.
-            if session.response_written().is_none() {
+            if !answered {
                 ctx.outcome = Outcome::ClientGone;
             }
             return FailToProxy { error_code: 0, can_reuse_downstream: false };

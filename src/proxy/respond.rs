@@ -24,7 +24,7 @@ const PINGORAS_FIELDS: usize = 2;
 pub(super) async fn write(session: &mut Session, answer: Answer) -> Result<()> {
     let bodiless = session.req_header().method == Method::HEAD;
     // A body that waits for a `100 Continue` may never come.
-    let comes = !session.req_header().headers.contains_key(header::EXPECT);
+    let comes = session.response_written().is_some() || !session.req_header().headers.contains_key(header::EXPECT);
     if comes && is_short(&session.req_header().headers) {
         // Pingora reads it, and keeps the connection.
         session.set_close_on_response_before_downstream_finish(false);
@@ -49,6 +49,13 @@ pub(super) async fn write(session: &mut Session, answer: Answer) -> Result<()> {
         let _ = tokio::time::timeout(LINGER_TIMEOUT, linger(downstream)).await;
     }
     Ok(())
+}
+
+/// The head of what a client was answered. An interim response is no answer, except the one that changes the protocol.
+pub(super) fn answered(session: &Session) -> Option<&ResponseHeader> {
+    let is_final =
+        |head: &&ResponseHeader| !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS;
+    session.response_written().filter(is_final)
 }
 
 /// Reads on until the body ends, the client does, or it is too much. Nothing is read behind it: the connection closes.

@@ -291,6 +291,38 @@ async fn who_is_still_sending_a_chunked_body_that_is_refused_can_read_why() {
     assert_eq!((house.facilitator.charged(), house.upstream.count()), (0, 0));
 }
 
+/// An interim response is not the answer yet.
+#[tokio::test]
+async fn who_was_given_leave_to_send_a_body_is_told_what_became_of_it() {
+    let house = with_body_limit("on-success").await;
+    let payment = house.payment("/paid/echo").await;
+    let (name, value) = payment.header();
+    let mut connection = house.gateway.connect().await;
+    let head = format!("POST /paid/echo HTTP/1.1\r\nHost: {}\r\n{name}: {value}\r\n", house.gateway.address());
+    connection.send_bytes(format!("{head}Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n").as_bytes()).await;
+    connection.some_body().await;
+    let chunk = format!("{:x}\r\n{}\r\n", 1_000_000, "x".repeat(1_000_000));
+    for number in 0..12 {
+        let sent = connection.try_send_bytes(chunk.as_bytes()).await;
+        sent.unwrap_or_else(|error| panic!("chunk {number}: {error}"));
+    }
+    connection.send_bytes(b"0\r\n\r\n").await;
+    let head = connection.head("POST").await;
+    assert_eq!(head.interim, [100]);
+    assert_turned_away(&connection.finish(head).await, 413, "body_too_large", "request_body_bytes");
+    assert_eq!((house.facilitator.charged(), house.upstream.count()), (0, 0));
+
+    // The same of an upstream that gives up behind an interim response.
+    house.upstream.queue(Answer::Raw(b"HTTP/1.1 103 Early Hints\r\nLink: </s.css>\r\n\r\n".to_vec()));
+    let mut connection = house.gateway.connect().await;
+    connection.send(&Request::get("/paid/ok").paid(&payment)).await;
+    let head = connection.head("GET").await;
+    assert_eq!((head.status, head.interim.as_slice()), (502, [103].as_slice()));
+    assert_eq!(connection.finish(head).await.error(), "upstream_broken");
+    house.gateway.entry_becomes("given back", |entry| entry.state() == "failed").await;
+    assert_eq!(house.redeem("/paid/ok", &payment).await.status, 200, "the payment is as good as before");
+}
+
 #[tokio::test]
 async fn who_never_stops_sending_what_is_refused_is_cut_off() {
     let house = House::with_route("").await;
