@@ -29,7 +29,7 @@ pub(super) enum Body {
 pub(super) struct Context {
     /// When the head had been read.
     pub(super) started: Instant,
-    /// Counted for as long as the request lasts: for a metric, and for a shutdown that waits for it.
+    /// Counted until the request is answered: for a metric, and for a shutdown that waits for it.
     pub(super) in_flight: Option<(InFlight, TaskTrackerToken)>,
     /// The generation that this request finishes on.
     pub(super) live: Option<Arc<Live>>,
@@ -55,6 +55,8 @@ pub(super) struct Context {
     pub(super) identity: Option<Box<Identity>>,
     /// The payment that opens this request.
     pub(super) ticket: Option<Ticket>,
+    /// Whether the rest of the body is read before the connection is closed.
+    pub(super) lingers: bool,
     /// What the client gets instead of what the upstream said.
     pub(super) instead: Option<Answer>,
     /// The payment's id, for the log.
@@ -90,6 +92,7 @@ impl Context {
             private: false,
             identity: None,
             ticket: None,
+            lingers: false,
             instead: None,
             payment: None,
             money: None,

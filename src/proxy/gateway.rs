@@ -310,8 +310,9 @@ impl ProxyHttp for Gateway {
         };
         let error_code = made.status.as_u16();
         session.set_keepalive(None);
-        if let Err(error) = respond::write(session, made).await {
-            tracing::debug!(%error, "a client was gone before it could be answered");
+        match respond::write(session, made).await {
+            Ok(lingers) => ctx.lingers = lingers,
+            Err(error) => tracing::debug!(%error, "a client was gone before it could be answered"),
         }
         FailToProxy { error_code, can_reuse_downstream: false }
     }
@@ -326,6 +327,12 @@ impl ProxyHttp for Gateway {
             ticket.finish(error.is_none() && ctx.good);
         }
         access_log::write(&self.house, session, ctx);
+        // What a client goes on sending keeps nobody else from being served, and no shutdown waiting.
+        ctx.in_flight = None;
+        if ctx.lingers {
+            // Boxed, or every request would carry it.
+            Box::pin(respond::linger(session)).await;
+        }
     }
 }
 
@@ -395,7 +402,7 @@ async fn refuse(session: &mut Session, ctx: &mut Context, unfit: Unfit) -> Resul
 
 async fn answer(session: &mut Session, ctx: &mut Context, made: Answer, outcome: Outcome) -> Result<bool> {
     ctx.outcome = outcome;
-    respond::write(session, made).await?;
+    ctx.lingers = respond::write(session, made).await?;
     Ok(true)
 }
 

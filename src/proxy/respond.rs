@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
@@ -20,8 +19,8 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Fields that Pingora adds to every response: `Date` and `Connection`.
 const PINGORAS_FIELDS: usize = 2;
 
-/// Writes an answer instead of what an upstream would say.
-pub(super) async fn write(session: &mut Session, answer: Answer) -> Result<()> {
+/// Writes an answer instead of what an upstream would say; whether [`linger`] is to follow.
+pub(super) async fn write(session: &mut Session, answer: Answer) -> Result<bool> {
     let bodiless = session.req_header().method == Method::HEAD;
     // A body that waits for a `100 Continue` may never come.
     let comes = session.response_written().is_some() || !session.req_header().headers.contains_key(header::EXPECT);
@@ -44,11 +43,7 @@ pub(super) async fn write(session: &mut Session, answer: Answer) -> Result<()> {
     downstream.write_response_header(Box::new(ResponseHeader::from(head))).await?;
     let body = if bodiless { bytes::Bytes::new() } else { answer.body };
     downstream.write_response_body(body, true).await?;
-    if comes && downstream.as_http1().is_some_and(|http1| !http1.will_keepalive()) {
-        // The answer has gone out: whether the rest of the request comes is the client's affair.
-        let _ = tokio::time::timeout(LINGER_TIMEOUT, linger(downstream)).await;
-    }
-    Ok(())
+    Ok(comes && downstream.as_http1().is_some_and(|http1| !http1.will_keepalive()))
 }
 
 /// The head of what a client was answered. An interim response is no answer, except the one that changes the protocol.
@@ -58,13 +53,19 @@ pub(super) fn answered(session: &Session) -> Option<&ResponseHeader> {
     session.response_written().filter(is_final)
 }
 
-/// Reads on until the body ends, the client does, or it is too much. Nothing is read behind it: the connection closes.
-async fn linger(downstream: &mut ServerSession) {
-    let mut left = LINGER_BYTES_MAX;
-    while left > 0 {
-        let Ok(Some(piece)) = downstream.read_request_body().await else { return };
-        left = left.saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
-    }
+/// Reads the rest of a request's body, of which nobody wants anything, before its connection is closed: until it ends,
+/// the client does, or it is too much.
+pub(super) async fn linger(session: &mut Session) {
+    let downstream = session.as_downstream_mut();
+    let rest = async {
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            let Ok(Some(piece)) = downstream.read_request_body().await else { return };
+            left = left.saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        }
+    };
+    // The answer has gone out: whether the rest comes is the client's affair.
+    let _ = tokio::time::timeout(LINGER_TIMEOUT, rest).await;
 }
 
 /// Whether a body announces that it is read to its end.

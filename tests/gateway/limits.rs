@@ -199,6 +199,29 @@ async fn more_requests_at_once_than_may_be_in_flight_are_told_to_come_back() {
     }
 }
 
+/// What goes on sending behind its answer is read for a while, and keeps nobody from being served.
+#[tokio::test]
+async fn who_was_answered_is_not_in_flight_any_more() {
+    for framing in
+        ["Transfer-Encoding: chunked", "Content-Length: 1000000", "Content-Length: 1000000\r\nConnection: close"]
+    {
+        let house = with_server("requests_in_flight = 1", "").await;
+        let mut slow = house.gateway.connect().await;
+        let head = format!("POST /paid/echo HTTP/1.1\r\nHost: a.example\r\n{framing}\r\n\r\n");
+        slow.send_bytes(head.as_bytes()).await;
+        let head = slow.head("POST").await;
+        assert_eq!((head.status, slow.finish(head).await.complete), (402, true), "{framing}");
+        let others = eventually("somebody else to be served", async || {
+            (house.gateway.send(Request::get("/free/ok")).await.status == 200).then_some(())
+        });
+        tokio::select! {
+            biased;
+            _ = slow.is_closed() => panic!("nobody was served until it had ended: {framing}"),
+            () = others => {}
+        }
+    }
+}
+
 #[tokio::test]
 async fn more_payments_than_a_facilitator_may_be_asked_about_are_not_charged_and_good_later() {
     let house = House::build("", |setup| setup.facilitator("calls_in_flight = 1")).await;
