@@ -309,3 +309,32 @@ async fn http_2_neither_tunnels_nor_traces_nor_leaves_a_preflight_to_a_priced_up
     assert!(tunnel.is_err() || tunnel.is_ok_and(|response| response.status == 400));
     assert_eq!(house.upstream.count(), 0);
 }
+
+#[tokio::test]
+async fn http_2_names_one_host() {
+    let route = "[[route]]\nhost = \"shop.example\"\npath = \"/free/*\"\nupstream = \"api\"\nprice = \"$0.01\"";
+    let house = House::build("", |setup| setup.sections(route)).await;
+    let mut http2 = Http2::open(house.gateway.address()).await;
+    let named = |authority: &str, hosts: &[&str]| {
+        let request = Request::get("/free/ok").header(":authority", authority);
+        hosts.iter().fold(request, |request, host| request.header("host", *host))
+    };
+    for request in [
+        named("a.example", &["shop.example"]),
+        named("shop.example", &["a.example"]),
+        named("shop.example", &["shop.example", "a.example"]),
+        named("a.example", &["a.example", "shop.example"]),
+        named("user@shop.example", &[]),
+        named("a b", &[]),
+        named("", &["a.example"]),
+    ] {
+        match http2.try_exchange(&request).await {
+            Ok(response) => assert_eq!(response.status, 400, "{request:?}"),
+            // What is no `:authority` ends the stream.
+            Err(_) => http2 = Http2::open(house.gateway.address()).await,
+        }
+    }
+    assert_eq!(house.upstream.count(), 0);
+    let same = http2.exchange(&named("shop.example", &["shop.example"])).await;
+    assert_eq!(same.status, 402, "said twice, and the same");
+}
