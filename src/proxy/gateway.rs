@@ -57,7 +57,11 @@ impl ProxyHttp for Gateway {
         let live = self.house.live();
         let limits = &live.generation.config.server.connections;
         session.set_read_timeout(Some(limits.body_timeout));
-        session.set_write_timeout(Some(limits.send_timeout));
+        // Over HTTP/1.1 the socket watches it, and knows when something was taken; the engine's time would be for a whole
+        // piece of a body, and be over first now and then.
+        if session.is_http2() {
+            session.set_write_timeout(Some(limits.send_timeout));
+        }
         Ok(())
     }
 
@@ -295,6 +299,9 @@ impl ProxyHttp for Gateway {
         };
         if matches!(trouble, Some(Trouble::RequestTimeout)) {
             self.house.metrics.closed(Closed::Body);
+        }
+        if *error.esource() == ErrorSource::Downstream && *error.etype() == ErrorType::WriteTimedout {
+            self.house.metrics.closed(Closed::Send);
         }
         let made = match (ctx.instead.take(), trouble) {
             (Some(made), _) => Some(made),

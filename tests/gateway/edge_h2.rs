@@ -13,6 +13,11 @@ async fn in_flight_becomes(house: &House, count: f64) {
     .await;
 }
 
+/// How often somebody was waited for too long.
+async fn closed(house: &House, reason: &str) -> f64 {
+    house.gateway.metrics().await.sum("farebox_connections_closed_total", &[("reason", reason)])
+}
+
 #[tokio::test]
 async fn a_client_that_knows_speaks_http2_without_tls() {
     let house = House::with_route("").await;
@@ -168,22 +173,28 @@ async fn a_connection_without_streams_is_closed_and_one_with_a_stream_is_not() {
 }
 
 #[tokio::test]
-async fn a_stream_whose_body_stands_still_or_whose_response_is_not_taken_ends() {
-    let house =
-        House::build("", |setup| setup.server("send_timeout = \"300ms\"").upstream("read_timeout = \"300ms\"")).await;
+async fn a_stream_whose_body_stands_still_is_answered_408() {
+    let house = House::build("", |setup| setup.upstream("read_timeout = \"300ms\"")).await;
     let mut client = Http2::open(house.gateway.address()).await;
     let (response, _stream) = client.begin(&Request::post("/free/echo", "half"), false).await.expect("a stream");
     let (response, _) = within("the answer", finish(response)).await.expect("an answer");
     assert_eq!((response.status, response.error().as_str()), (408, "request_timeout"), "{response:?}");
-    let stalled = house.gateway.metrics().await;
-    assert_eq!(stalled.sum("farebox_connections_closed_total", &[("reason", "body_timeout")]), 1.0);
+    assert_eq!(closed(&house, "body_timeout").await, 1.0);
     // With the whole body in its hands the upstream is to blame.
     let whole = client.exchange(&Request::post("/free/never", "whole")).await;
     assert_eq!((whole.status, whole.error().as_str()), (504, "upstream_timeout"), "{whole:?}");
+    assert_eq!(closed(&house, "body_timeout").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_stream_whose_response_is_not_taken_ends() {
+    let house = House::build("", |setup| setup.server("send_timeout = \"300ms\"")).await;
+    let mut client = Http2::open(house.gateway.address()).await;
     // A window that is never opened again.
     let (response, _stream) = client.begin(&Request::get("/free/big"), true).await.expect("a stream");
     let body = within("the head", response).await.expect("a head").into_body();
     in_flight_becomes(&house, 0.0).await;
+    assert_eq!(closed(&house, "send_timeout").await, 1.0);
     // What lies in it unread takes up the whole connection's window.
     drop(body);
     assert_eq!(client.exchange(&Request::get("/free/a")).await.status, 200, "other streams go on");
