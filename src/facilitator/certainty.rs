@@ -74,9 +74,7 @@ const REVERTED_BY_VIEM: &str =
 /// What USDC and the tokens of its kind say when they refuse a transfer.
 const TOKEN_WORDS: &[(&str, Option<Reason>)] = &[
     ("FiatTokenV2: authorization is used or canceled", Some(Reason::NonceAlreadyUsed)),
-    // No reason of its own: a node that lags behind says it also of what has been settled; see
-    // [`rules_out_earlier_attempts`].
-    ("FiatTokenV2: authorization is not yet valid", None),
+    ("FiatTokenV2: authorization is not yet valid", Some(Reason::ValidAfter)),
     ("FiatTokenV2: authorization is expired", Some(Reason::ValidBefore)),
     ("FiatTokenV2: invalid signature", Some(Reason::InvalidSignature)),
     ("ECRecover: invalid signature", Some(Reason::InvalidSignature)),
@@ -158,18 +156,20 @@ fn comes_before_the_broadcast(reason: Reason) -> bool {
 ///
 /// Only what the payment says of itself against the same terms is as true then as now. What the chain is like may be
 /// the very trace of an earlier success: the nonce is used *because* it paid us, the balance is gone *because* it paid
-/// us, and a validity that has run out says nothing of the time before. A smart account's keys change, and what a
-/// facilitator supports or understands is a matter of its version. A payment with an unanswered settlement behind it
-/// and one of those refusals stays unknown until the chain is asked.
+/// us, and a validity that has run out says nothing of the time before. One that has not begun does not either: @x402/evm
+/// says so, too, when the node that it tries a transfer on lags behind the one that made it. A smart account's keys
+/// change, and what a facilitator supports or understands is a matter of its version. A payment with an unanswered
+/// settlement behind it and one of those refusals stays unknown until the chain is asked.
 pub fn rules_out_earlier_attempts(reason: Reason) -> bool {
     match reason {
-        Reason::RecipientMismatch | Reason::ValueMismatch | Reason::ValidAfter => true,
+        Reason::RecipientMismatch | Reason::ValueMismatch => true,
         Reason::InvalidX402Version
         | Reason::InvalidPayload
         | Reason::UnsupportedScheme
         | Reason::InvalidNetwork
         | Reason::NoMatchingRequirements
         | Reason::InvalidSignature
+        | Reason::ValidAfter
         | Reason::ValidBefore
         | Reason::NonceAlreadyUsed
         | Reason::InsufficientFunds
@@ -300,8 +300,8 @@ mod tests {
                 assert!(comes_before_the_broadcast(reason), "{reason}");
             }
         }
-        for reason in [Reason::NonceAlreadyUsed, Reason::InsufficientFunds, Reason::ValidBefore] {
-            assert!(!rules_out_earlier_attempts(reason), "{reason} may be the trace of our own success");
+        for reason in [Reason::NonceAlreadyUsed, Reason::InsufficientFunds, Reason::ValidBefore, Reason::ValidAfter] {
+            assert!(!rules_out_earlier_attempts(reason), "{reason} is also said where an earlier attempt settled");
         }
     }
 

@@ -165,7 +165,7 @@ fn pending(transaction: &str) -> Settlement {
 /// What a facilitator's answer proves where there is no node, without and with a transaction named before.
 #[tokio::test]
 async fn without_a_node_the_facilitator_decides() {
-    let certain: &[Reason] = &[Reason::RecipientMismatch, Reason::ValueMismatch, Reason::ValidAfter];
+    let certain: &[Reason] = &[Reason::RecipientMismatch, Reason::ValueMismatch];
     for named in [None, Some("0xbeef")] {
         for reason in Reason::ALL {
             let case = Case::new(refused(reason), None, named).await;

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | settled | settled |
 //! | the nonce is used | settled, unless an earlier answer named a transaction |
-//! | other terms than ours (recipient, value), not valid yet | failed: that was so from the beginning |
+//! | other terms than ours (recipient, value) | failed: that was so from the beginning |
 //! | anything else | nothing |
 //!
 //! A used nonce proves so much because the payload was signed over *our* address and amount, and was on its way to
@@ -19,7 +19,8 @@
 //! nothing was lost: that transaction failed or waits, and a payer that raced it with a cancellation would look the
 //! same. Such a payment waits for a node or for the operator.
 //!
-//! That the time of a payment is over proves nothing without a node: it says nothing of the time before.
+//! That the time of a payment is over, or has not come, proves nothing without a node: the one says nothing of the time
+//! before, the other is also said where the facilitator's own node lags behind.
 
 use std::sync::Arc;
 use std::time::Duration;
