@@ -92,6 +92,8 @@ pub struct TestLedger {
     pauses: Mutex<HashMap<Step, Arc<Pause>>>,
     /// Another gateway works on every payment that is not at its end.
     pub elsewhere: AtomicBool,
+    /// The other gateways have ended: what they left is taken over by the next sweep.
+    pub others_gone: AtomicBool,
     /// Payments that other gateways may deliver.
     pub let_go: Mutex<Vec<PaymentId>>,
     /// How often a payment that comes again was looked at.
@@ -225,7 +227,11 @@ impl Ledger for TestLedger {
     }
 
     async fn sweep(&self, now: UnixMillis) -> Result<Recovered, LedgerError> {
-        self.inner.sweep(now).await
+        if self.others_gone.load(Ordering::SeqCst) {
+            self.inner.recover(now).await
+        } else {
+            self.inner.sweep(now).await
+        }
     }
 
     async fn claim_due(&self, claim: Claim<'_>, limit: u32) -> Result<Vec<Unresolved>, LedgerError> {

@@ -16,6 +16,7 @@ mod modes;
 mod properties;
 mod quotes;
 mod races;
+mod reconciler;
 mod redelivery;
 mod refusals;
 mod resolution;

@@ -15,7 +15,7 @@ use crate::x402::Reason;
 
 const OK: Upstream = Upstream::Answers(200);
 
-fn lost() -> Settlement {
+pub fn lost() -> Settlement {
     Settlement::Unknown { facilitator: "main".into(), transaction: None, detail: "timeout".to_owned() }
 }
 
@@ -24,7 +24,7 @@ fn refused(reason: Reason) -> Settlement {
 }
 
 /// A stand, and a payment whose first settlement brought no answer.
-async fn stand_with_unknown(keys: &str) -> (Stand, Signed, Ask) {
+pub async fn stand_with_unknown(keys: &str) -> (Stand, Signed, Ask) {
     let stand = Stand::paid(keys).await;
     let signed = Wallet::new().pay(&stand.offer("paid"));
     let ask = Ask::get("/paid").paying(&signed);
