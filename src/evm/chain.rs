@@ -182,7 +182,8 @@ impl Chain {
         self.judge(sought, &event, confirmed).await
     }
 
-    /// What an event of the authorization means, by its transaction's receipt.
+    /// What an event of the authorization means, by its transaction's receipt. That the money went elsewhere is final, and
+    /// so nothing is said of a transaction in which we were paid, too: a token may log in another order.
     async fn judge(&self, sought: &Sought, event: &Event, confirmed: u64) -> Result<Finding, ChainError> {
         let transaction = event.transaction;
         let Some(receipt) = self.receipt(transaction).await? else {
@@ -198,11 +199,17 @@ impl Chain {
             Kind::Canceled => Finding::Canceled { transaction },
             Kind::Used => {
                 // The token marks the nonce, then moves the money: its next transfer is this authorization's.
+                let of_token = |log: &&Log| log.address() == sought.token;
                 let after = receipt.logs.get(at..).unwrap_or_default();
-                let transfer = after.iter().filter(|log| log.address() == sought.token).find_map(transfer);
-                match transfer {
-                    Some(transfer) if pays(&transfer, sought) => Finding::Paid { transaction },
-                    Some(_) | None => Finding::Diverted { transaction },
+                let next = after.iter().filter(of_token).find_map(transfer);
+                let mut all = receipt.logs.iter().filter(of_token).filter_map(transfer);
+                if next.is_some_and(|transfer| pays(&transfer, sought)) {
+                    Finding::Paid { transaction }
+                } else if all.any(|transfer| pays(&transfer, sought)) {
+                    let text = format!("{transaction} paid us, and not by what is logged next: look by hand");
+                    return Err(ChainError::Contradiction(text));
+                } else {
+                    Finding::Diverted { transaction }
                 }
             }
         })

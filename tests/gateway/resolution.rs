@@ -81,13 +81,16 @@ async fn what_the_payer_cancelled_is_refused_and_never_served() {
 
 #[tokio::test]
 async fn what_the_chain_cannot_explain_stays_pending() {
-    let (house, node) = house_with_node("settle = \"before\"").await;
-    let payment = lose(&house, Settle::MovedBut(Answer::Cut)).await;
-    mine(&node, &payment, Fate::Vanished);
-    let again = house.redeem("/paid/ok", &payment).await;
-    assert_eq!((again.status, again.error().as_str()), (503, "settlement_pending"), "{again:?}");
-    assert_eq!(house.gateway.only_entry().state(), "unknown");
-    assert_eq!((house.facilitator.calls().1, house.upstream.count()), (1, 0));
+    let pay_to = PAY_TO.parse().expect("an address");
+    for fate in [Fate::Vanished, Fate::MovedFirst { to: pay_to, value: 10_000 }] {
+        let (house, node) = house_with_node("settle = \"before\"").await;
+        let payment = lose(&house, Settle::MovedBut(Answer::Cut)).await;
+        mine(&node, &payment, fate);
+        let again = house.redeem("/paid/ok", &payment).await;
+        assert_eq!((again.status, again.error().as_str()), (503, "settlement_pending"), "{again:?}");
+        assert_eq!(house.gateway.only_entry().state(), "unknown");
+        assert_eq!((house.facilitator.calls().1, house.upstream.count()), (1, 0));
+    }
 }
 
 #[tokio::test]

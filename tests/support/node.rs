@@ -28,6 +28,13 @@ pub enum Fate {
         /// How much.
         value: u64,
     },
+    /// The same, by a token that logs the transfer before the authorization's use.
+    MovedFirst {
+        /// Who was paid.
+        to: Address,
+        /// How much.
+        value: u64,
+    },
     /// Cancelled by its payer.
     Canceled,
     /// The state says that it is spent, and no event says how.
@@ -224,6 +231,12 @@ impl Books {
                 transfer(Address::repeat_byte(0xee), 7, 1),
                 log(json!([used, payer, spent.nonce]), "0x".to_owned(), 2),
                 transfer(*to, *value, 3),
+            ],
+            Fate::MovedFirst { to, value } => vec![
+                transfer(*to, *value, 0),
+                log(json!([used, payer, spent.nonce]), "0x".to_owned(), 1),
+                transfer(Address::repeat_byte(0xee), 7, 2),
+                log(json!([used, payer, B256::repeat_byte(0xee)]), "0x".to_owned(), 3),
             ],
         }
     }

@@ -4,7 +4,7 @@ use alloy::primitives::address;
 
 use super::*;
 
-use crate::node::{self, FakeNode, Fate, Spent, block_at, transaction_of};
+use crate::node::{self, BLOCK_SECONDS, FakeNode, Fate, Spent, block_at, transaction_of};
 
 const TOKEN: Address = address!("036CbD53842c5426634e7929541eC2318f3dCF7e");
 const PAYER: Address = Address::repeat_byte(0x0a);
@@ -68,6 +68,21 @@ async fn what_an_event_means_is_told_by_where_the_money_went() {
     }
 }
 
+/// Whose transfer is whose is told by the order in which the token logs them. One that logs them in another order is not
+/// taken for a payer that paid somebody else: that would be final.
+#[tokio::test]
+async fn a_transaction_that_paid_us_in_an_unknown_order_decides_nothing() {
+    let node = node_at(SINCE + 100).await;
+    spent(&node, Fate::MovedFirst { to: PAY_TO, value: 1000 });
+    let error = chain(&node).look(&sought(), None).await.unwrap_err().to_string();
+    assert!(error.contains("look by hand"), "{error}");
+
+    let node = node_at(SINCE + 100).await;
+    spent(&node, Fate::MovedFirst { to: PAYER, value: 1000 });
+    let transaction = transaction_of(NONCE);
+    assert_eq!(chain(&node).look(&sought(), None).await, Ok(Finding::Diverted { transaction }));
+}
+
 #[tokio::test]
 async fn an_unused_authorization_is_over_when_a_confirmed_block_is_past_its_time() {
     let cases = [
@@ -112,6 +127,18 @@ async fn a_search_keeps_within_what_the_node_allows() {
 
     let refused = chain_with(&node, 3, 101).look(&sought(), None).await.unwrap_err().to_string();
     assert!(refused.contains("eth_getLogs") && refused.contains("max block range"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_search_begins_before_the_payment_came_for_clocks_differ() {
+    let transaction = transaction_of(NONCE);
+    for (early, is_found) in [(0, true), (CLOCK_MARGIN_SECONDS, true), (CLOCK_MARGIN_SECONDS + BLOCK_SECONDS, false)] {
+        let node = node_at(SINCE + 100).await;
+        let block = block_at(SINCE - early);
+        node.tell(|books| books.spent.push(Spent { payer: PAYER, nonce: NONCE, block, fate: paid() }));
+        let found = chain(&node).look(&sought(), None).await;
+        assert_eq!(found == Ok(Finding::Paid { transaction }), is_found, "{early} s early: {found:?}");
+    }
 }
 
 #[tokio::test]
