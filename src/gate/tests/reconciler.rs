@@ -9,7 +9,7 @@ use super::MODES;
 use super::clock::Clock;
 use super::doubles::{Breaks, Step};
 use super::resolution::{lost, stand_with_unknown};
-use super::stand::Stand;
+use super::stand::{Ask, HOUSE, Stand, Upstream, route};
 use super::wallet::Wallet;
 use crate::gate::unix_millis;
 use crate::ledger::{Ledger as _, Opening, State};
@@ -87,6 +87,39 @@ async fn tries_in_vain_come_seldomer_and_seldomer_at_no_fixed_time_and_a_restart
     let spread = longest.iter().max().unwrap() - longest.iter().min().unwrap();
     assert!(longest.len() > 5 && spread > SLACK, "{longest:?}");
     assert_eq!(stand.state(&signed).await, Some(State::Unknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_without_an_answer_is_given_up_and_made_again() {
+    let clock = Clock::hold();
+    let (stand, signed, _) = stand_with_unknown("").await;
+    let never = stand.facilitator.pause_settle();
+    let reconciler = reconcile(&stand);
+    let asked = asked_at(&stand, &clock, 1..120).await;
+    assert!(asked.len() == 2 && asked[1] - asked[0] > 60, "{asked:?}");
+    assert_eq!((stand.state(&signed).await, stand.transfers()), (Some(State::Settled), 1));
+    drop(never);
+    reconciler.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_facilitator_that_is_back_is_asked_for_a_few_at_a_time() {
+    const UNKNOWN: u64 = 20;
+    const AT_ONCE: u64 = 8;
+    let clock = Clock::hold();
+    let house = HOUSE.replace("url = \"sandbox:\"", "url = \"sandbox:\"\nsettle_delay = \"30s\"");
+    let stand = Stand::over(&house, &route("")).await;
+    for _ in 0..UNKNOWN {
+        stand.facilitator.settle_next(lost());
+        let ask = Ask::get("/paid").paying(&Wallet::new().pay(&stand.offer("paid")));
+        assert_eq!(stand.visit(&ask, Upstream::Answers(200)).await.status, 503);
+    }
+    let reconciler = reconcile(&stand);
+    asked_at(&stand, &clock, 1..20).await;
+    assert_eq!(stand.facilitator.settles(), UNKNOWN + AT_ONCE);
+    asked_at(&stand, &clock, 20..120).await;
+    assert_eq!((stand.facilitator.settles(), stand.transfers()), (2 * UNKNOWN, UNKNOWN));
+    reconciler.abort();
 }
 
 #[tokio::test(start_paused = true)]
