@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use alloy::primitives::{Address, B256};
+use futures::future::join_all;
 
 use crate::node::{FakeNode, Fate, Spent, block_at, transaction_of};
 use crate::support::fleet::Fleet;
@@ -111,6 +112,20 @@ async fn the_gateway_finds_out_by_itself_and_stays_ready_meanwhile() {
     let (house, node) = house_with_node("settle = \"before\"\nredeliver = \"10m\"").await;
     let payment = lose(&house, Settle::MovedBut(Answer::Cut)).await;
     assert_eq!(house.gateway.ask(Request::get("/readyz")).await.status, 200, "an unknown payment is no outage");
+    let id = house.gateway.only_entry().id().to_owned();
+    let unsettled = async || {
+        let metrics = house.gateway.metrics().await;
+        let unknown = metrics.sum("farebox_unsettled_payments", &[("state", "unknown")]);
+        (unknown, metrics.sum("farebox_unsettled_oldest_age_seconds", &[]))
+    };
+    eventually("its age", async || Some(unsettled().await).filter(|(unknown, age)| *unknown == 1.0 && *age > 0.0))
+        .await;
+    let what_to_do = format!("farebox ledger resolve {id}");
+    let said = house.gateway.stderr();
+    let warning = said.lines().find(|line| line.contains(&what_to_do)).unwrap_or_else(|| panic!("no warning: {said}"));
+    let warning: serde_json::Value = serde_json::from_str(warning).expect("a line of the log");
+    assert_eq!((warning["level"].as_str(), warning["payment_id"].as_str()), (Some("WARN"), Some(&*id)), "{warning}");
+
     let transaction = mine(&node, &payment, paid());
     let entry = eventually("a resolution", async || {
         let entry = house.gateway.only_entry();
@@ -119,9 +134,31 @@ async fn the_gateway_finds_out_by_itself_and_stays_ready_meanwhile() {
     .await;
     assert_eq!((entry.text("transaction"), entry.delivered()), (transaction.as_str(), false));
     assert_eq!(house.facilitator.calls().1, 1, "the chain said it");
+    assert_eq!(unsettled().await, (0.0, 0.0));
     let metrics = house.gateway.ask(Request::get("/metrics")).await.text();
     assert!(metrics.contains("farebox_resolutions_total{by=\"chain\",result=\"settled\"} 1"), "{metrics}");
     assert_eq!(house.redeem("/paid/ok", &payment).await.status, 200, "and its client gets what it paid for");
+}
+
+#[tokio::test]
+async fn a_gateway_finds_out_by_itself_what_the_run_before_was_settling_when_it_was_killed() {
+    join_all(["on-success", "before", "overlap"].map(async |mode| {
+        let mut house = House::with_route(&format!("settle = \"{mode}\"")).await;
+        let payment = house.payment("/paid/ok").await;
+        let held = house.facilitator.hold_settle(Settle::Settled);
+        let mut connection = house.gateway.connect().await;
+        connection.send(&Request::get("/paid/ok").paid(&payment)).await;
+        house.facilitator.settle_reached(1).await;
+        house.gateway.kill().await;
+        held.release();
+        house.gateway.start_again().await;
+        let entry = house.gateway.entry_becomes("settled", |entry| entry.state() == "settled").await;
+        assert!(!entry.delivered(), "{mode}");
+        assert_eq!((house.facilitator.calls().1, house.facilitator.charged()), (2, 1), "{mode}");
+        assert_eq!(house.redeem("/paid/ok", &payment).await.status, 200, "{mode}");
+        assert_eq!(house.facilitator.calls().1, 2, "{mode}: nobody is asked again");
+    }))
+    .await;
 }
 
 /// `farebox ledger` with these arguments and a gateway's config: exit code and standard output.
@@ -173,6 +210,28 @@ async fn an_operator_asks_beside_the_running_gateway() {
     assert_eq!((code, line["id"].as_str(), line["state"].as_str()), (Some(0), Some(&*id), Some("settled")));
     let (_, exported) = ledger(&house.gateway, &["export"]).await;
     assert!(exported.starts_with("id,state,route,") && exported.lines().count() == 2, "{exported}");
+}
+
+#[tokio::test]
+async fn what_was_not_used_so_far_is_settled_for_an_operator_who_says_so() {
+    let (house, _node) = house_with_node("settle = \"before\"").await;
+    let payment = lose(&house, Settle::Answer(Answer::Cut)).await;
+    let id = house.gateway.only_entry().id().to_owned();
+    // The gateway may be at it in this moment.
+    eventually("the chain's word", async || {
+        let (code, said) = ledger(&house.gateway, &["resolve", &id]).await;
+        assert_eq!(code, Some(1), "{said}");
+        said.contains("not used so far").then_some(())
+    })
+    .await;
+    assert_eq!((house.facilitator.calls().1, house.facilitator.charged()), (1, 0));
+    eventually("its settlement", async || {
+        let (code, _) = ledger(&house.gateway, &["resolve", "--settle", &id]).await;
+        (code == Some(0)).then_some(())
+    })
+    .await;
+    assert_eq!((house.facilitator.calls().1, house.facilitator.charged()), (2, 1));
+    assert_eq!(house.redeem("/paid/ok", &payment).await.status, 200);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ pub enum Place {
     Settling,
     /// The money has moved, and nobody has been told.
     Moved,
-    /// The facilitator has said yes.
+    /// The facilitator has said yes, every byte of it: nobody is kept there any more.
     Answered,
     /// The upstream has been asked, and has not answered.
     Head,

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::places::{Place, Places};
 use crate::support::facilitator::every_kind;
@@ -35,7 +35,7 @@ impl Town {
             let (places, books) = (places.clone(), books.clone());
             Arc::new(move |incoming| {
                 let (places, books) = (places.clone(), books.clone());
-                Box::pin(async move { facilitate(&places, &books, incoming).await })
+                Box::pin(async move { facilitate(places, &books, incoming).await })
             })
         };
         let upstream: Handler = {
@@ -70,7 +70,7 @@ pub fn goods(payer: &str) -> String {
 }
 
 /// Settles each nonce once, as a chain does.
-async fn facilitate(places: &Places, books: &Books, incoming: Incoming) -> Answer {
+async fn facilitate(places: Arc<Places>, books: &Books, incoming: Incoming) -> Answer {
     if incoming.target == "/supported" {
         return Answer::json(200, &every_kind());
     }
@@ -95,9 +95,8 @@ async fn facilitate(places: &Places, books: &Books, incoming: Incoming) -> Answe
         is_new
     };
     places.pass(Place::Moved).await;
-    places.pass(Place::Answered).await;
     let network = &body["paymentRequirements"]["network"];
-    Answer::json(
+    let answer = Answer::json(
         200,
         &if is_new {
             json!({"success": true, "transaction": nonce, "network": network, "payer": payer})
@@ -105,7 +104,14 @@ async fn facilitate(places: &Places, books: &Books, incoming: Incoming) -> Answe
             json!({"success": false, "errorReason": "invalid_exact_evm_nonce_already_used", "transaction": "",
                    "network": network, "payer": payer})
         },
-    )
+    );
+    let (tell, told) = oneshot::channel();
+    tokio::spawn(async move {
+        if told.await.is_ok() {
+            places.pass(Place::Answered).await;
+        }
+    });
+    Answer::Told(tell, Box::new(answer))
 }
 
 async fn serve(places: Arc<Places>, books: &Books, incoming: Incoming) -> Answer {

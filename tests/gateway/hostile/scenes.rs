@@ -116,6 +116,8 @@ pub fn scenes() -> Vec<Scene> {
             .at(Pace::HastyVerify),
         Scene::at_verify("silence for ever", act(Moves::No, sayings::silence).always(), UNAVAILABLE)
             .at(Pace::HastyVerify),
+        Scene::at_verify("slow beyond the timeout", late().once(), (Told::Unavailable, Told::Served))
+            .at(Pace::HastyVerify),
         Scene::at_verify("valid for another payer", act(Moves::No, sayings::valid_for_another).always(), UNAVAILABLE),
     ];
     for moves in [Moves::No, Moves::Yes] {

@@ -37,6 +37,8 @@ pub enum Answer {
     Stream(mpsc::Receiver<Vec<u8>>),
     /// A response that waits to be let go.
     Held(oneshot::Receiver<()>, Box<Answer>),
+    /// A response, and word when every byte of it has been written.
+    Told(oneshot::Sender<()>, Box<Answer>),
     /// A 200 that announces 1000 bytes, sends 500 and closes.
     Half,
     /// Nothing, until the client gives up.
@@ -171,6 +173,11 @@ async fn write(reader: &mut Reader, answer: Answer, is_head: bool) -> Option<()>
             // A latch that is dropped lets go as well: a test that ends must not leave its gateway hanging.
             let _ = released.await;
             Box::pin(write(reader, *answer, is_head)).await
+        }
+        Answer::Told(tell, answer) => {
+            Box::pin(write(reader, *answer, is_head)).await?;
+            let _ = tell.send(());
+            Some(())
         }
         Answer::Half => {
             let mut bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".to_vec();
