@@ -264,6 +264,19 @@ async fn a_try_in_vain_is_due_again_later_and_later() {
 }
 
 #[tokio::test]
+async fn what_two_find_out_is_counted_once() {
+    let case = Case::new(settled(), None, None).await;
+    let unresolved = case.ledger.claim(&id(), case.resolver.claim(NOW)).await.unwrap().unwrap();
+    for _ in 0..2 {
+        case.resolver.resolve(&case.witnesses, unresolved.clone(), Effort::Settle, NOW).await.unwrap();
+        let metrics = case.resolver.metrics.render();
+        let counted: Vec<_> =
+            metrics.lines().filter(|line| line.starts_with("farebox_revenue_atomic_total{")).collect();
+        assert!(counted.len() == 1 && counted[0].ends_with(" 1000"), "{counted:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_cannot_be_sent_again_is_left_to_the_operator() {
     for stored in ["", "{}", "no JSON", r#"{"x402Version":3}"#] {
         let case = Case::new(settled(), None, None).await;

@@ -65,6 +65,25 @@ async fn a_retry_finds_out_what_became_of_it() {
     }
 }
 
+/// That transaction may have failed: its payer can have made it fail.
+#[tokio::test]
+async fn a_used_nonce_says_nothing_of_a_transaction_that_was_named() {
+    for mode in MODES {
+        let stand = Stand::paid(&format!("settle = \"{mode}\"")).await;
+        let signed = Wallet::new().pay(&stand.offer("paid"));
+        let ask = Ask::get("/paid").paying(&signed);
+        let (facilitator, transaction, detail) = ("main".into(), Some("0xabc".to_owned()), String::new());
+        stand.facilitator.settle_next(Settlement::Unknown { facilitator, transaction, detail });
+        for _ in 0..2 {
+            let seen = stand.visit(&ask, OK).await;
+            assert_eq!((seen.outcome, seen.served), (Outcome::Pending, false), "{mode}");
+            let record = stand.record(&signed).await;
+            assert_eq!((record.state, record.transaction.as_deref()), (State::Unknown, Some("0xabc")), "{mode}");
+            stand.facilitator.settle_next(refused(Reason::NonceAlreadyUsed));
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_asked_again_is_what_was_asked() {
     for mode in MODES {
