@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use farebox::cli::explain::{Outcome, explain};
 use farebox::config::{
-    Admin, Charge, ClientHeader, Config, Connections, LedgerConfig, LedgerUrl, Log, LogFormat, Rate, Route, Server,
-    ServerAddress, SettleMode, Terms, Unmatched, Upstream, UpstreamHost, Verify, Window,
+    Admin, Allowance, Charge, ClientHeader, Config, Connections, LedgerConfig, LedgerUrl, LimitBy, Log, LogFormat,
+    Rate, Route, RouteLimit, Server, ServerAddress, SettleMode, Terms, Unmatched, Upstream, UpstreamHost, Verify,
+    Window,
 };
 use farebox::route::matcher::Matcher;
 use farebox::route::pattern::{HostPattern, Methods, PathPattern, Pattern};
@@ -148,6 +149,61 @@ upstream   api (http://127.0.0.1:3000, https://backend:443)
 before     wild (*.example.com/v1/{kind}/*), by host: api.example.com before *.example.com
 "#,
     );
+}
+
+#[test]
+fn what_a_route_limits_and_gives_away_is_shown() {
+    let mut config = config(Unmatched::Deny);
+    let limit = |count, by| Some(RouteLimit { rate: Rate { count, per: Duration::from_secs(60) }, by });
+    let day = Duration::from_secs(24 * 60 * 60);
+    for (name, limit, free) in [
+        ("special", limit(100, LimitBy::Payer), Some(Allowance { uses: 10, per: day })),
+        ("items", None, Some(Allowance { uses: 1, per: Duration::from_millis(1500) })),
+        ("/items/*", limit(7, LimitBy::Client), None),
+    ] {
+        let route = config.routes.iter_mut().find(|route| &*route.name == name).and_then(Arc::get_mut).unwrap();
+        route.limit = limit;
+        if let Charge::Priced(terms) = &mut route.charge {
+            terms.free = free;
+        }
+    }
+    assert_explained(
+        &config,
+        "GET",
+        "/items/special",
+        r#"
+request    GET /items/special on any host
+canonical  /items/special
+route      special (GET /items/special)
+limit      100/min for each payer; for each client address until it is known who pays
+price      0.01 USDC on base-sepolia (10000 atomic units) to 0x209693Bc6afc0C5328bA36FaF03C514EF312287C, by usdc
+settle     on-success, verified locally
+window     none: one payment, one request
+free       10 requests in 1d for each client address
+upstream   api (http://127.0.0.1:3000, https://backend:443)
+before     items (GET /items/{id}), by segment 2: literal `special` before `{id}`
+before     /items/*, by segment 2: literal `special` before `*`
+"#,
+    );
+    assert_explained(
+        &config,
+        "POST",
+        "/items/special",
+        r#"
+request    POST /items/special on any host
+canonical  /items/special
+route      /items/*
+limit      7/min for each client address
+price      free
+upstream   api (http://127.0.0.1:3000, https://backend:443)
+because    no other route matches
+"#,
+    );
+    let one = explain(&config, "GET", "/items/7").to_string();
+    assert!(one.contains("\nfree       1 request in 1500ms for each client address\n"), "{one}");
+    let json = serde_json::to_value(explain(&config, "GET", "/items/special")).unwrap();
+    assert_eq!(json["limit"], serde_json::json!({ "rate": "100/min", "by": "payer" }));
+    assert_eq!(json["price"]["free"], serde_json::json!({ "uses": 10, "milliseconds": 86_400_000 }));
 }
 
 #[test]

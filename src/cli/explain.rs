@@ -3,6 +3,7 @@
 //! [`explain`] asks the same matcher that the gateway asks, so it cannot say anything else than what would happen. It
 //! opens no socket.
 
+mod price;
 mod text;
 
 use std::io::Write as _;
@@ -11,14 +12,14 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::config::{self, Charge, Config, Route, SettleMode, Terms, Unmatched, Verify};
+use crate::config::{self, Config, Route, Unmatched};
 use crate::gate::unfit::Unfit;
-use crate::money::Amount;
 use crate::route::canonical::{CanonicalTarget, Step};
 use crate::route::host::canonical_host;
 use crate::route::pattern::Methods;
 use crate::route::precedence::Precedence;
-use crate::x402::{Network, Offer};
+
+pub use price::{FreeRequests, OpenWindow, Price, PricedOffer, RequestLimit};
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
@@ -117,6 +118,8 @@ pub enum Outcome {
     Answered {
         /// Which.
         route: RouteName,
+        /// How often one may ask; `None`: any number of times.
+        limit: Option<RequestLimit>,
         /// What it costs.
         price: Price,
         /// Where it is forwarded to.
@@ -150,53 +153,6 @@ pub struct UpstreamName {
     pub name: String,
     /// `http://host:port` each.
     pub servers: Vec<String>,
-}
-
-/// What a route costs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "charge", rename_all = "snake_case")]
-pub enum Price {
-    /// Nothing.
-    Free,
-    /// One of several ways to pay.
-    Priced {
-        /// Each way.
-        offers: Vec<PricedOffer>,
-        /// When the money moves: `on-success`, `before` or `overlap`.
-        settle: &'static str,
-        /// Who verifies, under `on-success`: `facilitator` or `local`.
-        verify: Option<&'static str>,
-        /// How long one payment opens the route; `None`: for one request.
-        window: Option<OpenWindow>,
-    },
-}
-
-/// One way to pay.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PricedOffer {
-    /// The `[pay.NAME]`.
-    pub way: String,
-    /// In whole tokens.
-    pub units: String,
-    /// The token's symbol.
-    pub symbol: String,
-    /// In atomic units.
-    pub amount: Amount,
-    /// The token's address.
-    pub asset: String,
-    /// Where the money moves.
-    pub network: Network,
-    /// To whom.
-    pub pay_to: String,
-}
-
-/// An access window.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct OpenWindow {
-    /// From settlement.
-    pub milliseconds: u64,
-    /// Requests it opens, the paid one included; `None`: any number.
-    pub uses: Option<u32>,
 }
 
 /// Judges a request as the gateway would, without making it.
@@ -244,6 +200,7 @@ pub fn explain(config: &Config, method: &str, url: &str) -> Explanation {
     explanation.outcome = match (winner, &config.server.unmatched) {
         (Some(route), _) => Outcome::Answered {
             route: RouteName::of(route),
+            limit: route.limit.map(RequestLimit::of),
             price: Price::of(&route.charge),
             upstream: UpstreamName::of(config, &route.upstream),
         },
@@ -326,49 +283,5 @@ impl UpstreamName {
             format!("{scheme}://{}:{}", server.host, server.port)
         };
         UpstreamName { name: name.to_owned(), servers: servers.map(url).collect() }
-    }
-}
-
-impl Price {
-    fn of(charge: &Charge) -> Price {
-        match charge {
-            Charge::Free => Price::Free,
-            Charge::Priced(terms) => Price::Priced {
-                offers: terms.offers.iter().map(PricedOffer::of).collect(),
-                settle: match terms.settle {
-                    SettleMode::OnSuccess => "on-success",
-                    SettleMode::Before => "before",
-                    SettleMode::Overlap => "overlap",
-                },
-                verify: verifier(terms),
-                window: terms.window.map(|window| OpenWindow {
-                    milliseconds: u64::try_from(window.duration.as_millis()).unwrap_or(u64::MAX),
-                    uses: window.uses,
-                }),
-            },
-        }
-    }
-}
-
-/// The other modes settle at once, which verifies too.
-fn verifier(terms: &Terms) -> Option<&'static str> {
-    match (terms.settle, terms.verify) {
-        (SettleMode::OnSuccess, Verify::Facilitator) => Some("facilitator"),
-        (SettleMode::OnSuccess, Verify::Local) => Some("local"),
-        (SettleMode::Before | SettleMode::Overlap, Verify::Facilitator | Verify::Local) => None,
-    }
-}
-
-impl PricedOffer {
-    fn of(offer: &Offer) -> PricedOffer {
-        PricedOffer {
-            way: offer.way.to_string(),
-            units: offer.amount.to_units(offer.asset.decimals),
-            symbol: offer.asset.symbol.to_string(),
-            amount: offer.amount,
-            asset: offer.asset.address.to_string(),
-            network: offer.network.clone(),
-            pay_to: offer.pay_to.to_string(),
-        }
     }
 }

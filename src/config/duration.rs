@@ -44,7 +44,7 @@ pub(super) fn parse(text: &str, bounds: RangeInclusive<Duration>) -> Result<Dura
 }
 
 /// A duration as the file would have it.
-pub(super) fn show(duration: Duration) -> String {
+pub fn show(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (duration.subsec_millis(), seconds) {
         (0, 0) => "0s".to_owned(),

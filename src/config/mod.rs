@@ -53,6 +53,7 @@ use reference::Sources;
 use section::{Keys, Reader, Section};
 
 pub use connection::Connections;
+pub use duration::show as duration_text;
 pub use facilitator::{FacilitatorAt, FacilitatorConfig, HttpFacilitator, Sandbox, SandboxFailure};
 pub use ledger::{LedgerConfig, LedgerUrl};
 pub use log::{Log, LogFormat};

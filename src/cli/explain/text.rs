@@ -3,7 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Explanation, OpenWindow, Outcome, PathStep, Price, PricedOffer, RouteName, RunnerUp, UpstreamName};
+use super::{
+    Explanation, FreeRequests, OpenWindow, Outcome, PathStep, Price, PricedOffer, RequestLimit, RouteName, RunnerUp,
+    UpstreamName,
+};
+use crate::config;
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,11 +29,14 @@ impl fmt::Display for Explanation {
                 line(f, "no route", &"forwarded free of charge: unmatched = \"free\"")?;
                 line(f, "upstream", upstream)?;
             }
-            Outcome::Answered { route, price, upstream } => {
+            Outcome::Answered { route, limit, price, upstream } => {
                 line(f, "route", route)?;
+                if let Some(limit) = limit {
+                    line(f, "limit", limit)?;
+                }
                 match price {
                     Price::Free => line(f, "price", &"free")?,
-                    Price::Priced { offers, settle, verify, window } => {
+                    Price::Priced { offers, settle, verify, window, free } => {
                         for (at, offer) in offers.iter().enumerate() {
                             line(f, if at == 0 { "price" } else { "or" }, offer)?;
                         }
@@ -41,6 +48,9 @@ impl fmt::Display for Explanation {
                         match window {
                             Some(window) => line(f, "window", window)?,
                             None => line(f, "window", &"none: one payment, one request")?,
+                        }
+                        if let Some(free) = free {
+                            line(f, "free", free)?;
                         }
                     }
                 }
@@ -76,6 +86,24 @@ impl fmt::Display for PricedOffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PricedOffer { way, units, symbol, amount, network, pay_to, .. } = self;
         write!(f, "{units} {symbol} on {} ({amount} atomic units) to {pay_to}, by {way}", network.alias())
+    }
+}
+
+impl fmt::Display for RequestLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RequestLimit { rate, by } = self;
+        match *by {
+            "payer" => write!(f, "{rate} for each payer; for each client address until it is known who pays"),
+            _ => write!(f, "{rate} for each client address"),
+        }
+    }
+}
+
+impl fmt::Display for FreeRequests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let requests = if self.uses == 1 { "request" } else { "requests" };
+        let per = config::duration_text(Duration::from_millis(self.milliseconds));
+        write!(f, "{} {requests} in {per} for each client address", self.uses)
     }
 }
 
