@@ -118,6 +118,7 @@ fn config(unmatched: Unmatched) -> Config {
         matcher: Matcher::new(routes.iter().map(|route| route.pattern.clone()).collect()).unwrap(),
         routes,
         hash: "0123456789abcdef".into(),
+        files: Vec::new(),
     }
 }
 

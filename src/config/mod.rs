@@ -39,7 +39,7 @@ mod way;
 pub mod watch;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -96,6 +96,24 @@ pub struct Config {
     pub matcher: Matcher,
     /// The first 16 hex digits of the SHA-256 of the file's text.
     pub hash: String,
+    /// The other files that went into it: what `${file:…}` refers to, and certificate and key of `[server] tls`.
+    pub files: Vec<ReadFile>,
+}
+
+/// A file that was read, and what it held.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ReadFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The first 16 hex digits of the SHA-256 of its content.
+    pub hash: String,
+}
+
+impl std::fmt::Debug for ReadFile {
+    /// Without the hash, by which a short secret could be guessed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadFile").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// A config that compiled, and what should be looked at all the same.
@@ -243,6 +261,7 @@ fn resolve(reader: &mut Reader<'_>, table: &DeTable<'_>, text: &str) -> Option<C
         routes: routes.routes.into_iter().map(|read| read.route).collect(),
         matcher: routes.matcher,
         hash: hash(text),
+        files: std::mem::take(&mut reader.files),
     })
 }
 

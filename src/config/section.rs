@@ -11,6 +11,7 @@ use super::diagnostic::{Diagnostic, Span};
 use super::duration;
 use super::reference::{self, Origin, Sources};
 use super::suggest::did_you_mean;
+use super::{ReadFile, watch};
 
 /// What all sections are read with.
 pub(super) struct Reader<'a> {
@@ -21,6 +22,8 @@ pub(super) struct Reader<'a> {
     pub(super) diagnostics: Vec<Diagnostic>,
     /// Files that are open to others, and were warned of.
     pub(super) warned: Vec<PathBuf>,
+    /// Files whose content goes into the config.
+    pub(super) files: Vec<ReadFile>,
 }
 
 /// A value and where it stands.
@@ -76,11 +79,23 @@ pub(super) struct Section<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(sources: Sources<'a>, path: Option<&'a Path>) -> Reader<'a> {
-        Reader { sources, path, diagnostics: Vec::new(), warned: Vec::new() }
+        Reader { sources, path, diagnostics: Vec::new(), warned: Vec::new(), files: Vec::new() }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
+    }
+
+    /// The path of a file that the config names. What it holds now is noted: read it after this, so that a change in
+    /// between is seen as one.
+    pub(super) fn note_file(&mut self, named: &str) -> PathBuf {
+        let path = self.sources.base_dir.join(named);
+        if !self.files.iter().any(|file| file.path == path)
+            && let Ok(hash) = watch::hash_of(&path)
+        {
+            self.files.push(ReadFile { path: path.clone(), hash });
+        }
+        path
     }
 
     /// What relative paths start at.
@@ -94,10 +109,11 @@ impl<'a> Reader<'a> {
             self.report(wrong_type(value, what, "a text", help));
             return None;
         };
+        let files: Vec<PathBuf> = reference::files(text).map(|file| self.note_file(file)).collect();
         match reference::expand(text, self.sources) {
             Ok((value_, origin)) => {
-                for file in reference::files(text) {
-                    self.warn_if_open(&self.base_dir().join(file), value.span(), "which is referred to as a secret");
+                for file in files {
+                    self.warn_if_open(&file, value.span(), "which is referred to as a secret");
                 }
                 Some(Text { value: value_, span: value.span(), origin })
             }

@@ -8,7 +8,7 @@ use super::reference::Sources;
 use super::{Fault, Loaded, Report, parse_file};
 
 /// The largest file that is read, in bytes.
-const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+pub(super) const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Reads, checks and resolves a file; environment references are looked up in the process's environment.
 pub fn load(path: &Path) -> Result<Loaded, Report> {

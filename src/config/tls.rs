@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::ring;
@@ -129,7 +128,7 @@ fn identity(
 }
 
 fn read_file(reader: &mut Reader<'_>, path: &Text, name: &str, help: &str) -> Option<Vec<u8>> {
-    let file = reader.base_dir().join(Path::new(&path.value));
+    let file = reader.note_file(&path.value);
     let mut bytes = Vec::new();
     let read = File::open(file).and_then(|file| file.take(PEM_BYTES_MAX + 1).read_to_end(&mut bytes));
     match read {
@@ -190,6 +189,12 @@ mod tests {
                 (Ok(loaded), None) => {
                     let server = &loaded.config.server;
                     assert!(server.listen.is_empty(), "TLS and nothing else");
+                    let files = loaded.config.files.iter().map(|file| file.path.file_name().unwrap());
+                    assert_eq!(
+                        files.collect::<Vec<_>>(),
+                        ["c.pem", "k.pem"],
+                        "a change of either is one of the config"
+                    );
                     let shown = format!("{server:?}");
                     assert!(!shown.contains("PRIVATE") && shown.contains("certificates"), "{shown}");
                 }

@@ -1,4 +1,4 @@
-//! Tells when the config file says something else.
+//! Tells when the config file says something else, or a file that went into the config.
 //!
 //! Files change in more ways than one: written in place, replaced by an editor's rename, deleted and made again, or
 //! swapped beneath a symlink (a Kubernetes ConfigMap is `gateway.toml -> ..data/gateway.toml`, where `..data` is a
@@ -9,7 +9,7 @@
 mod chain;
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecursiveMode};
 use sha2::{Digest, Sha256};
 
+use super::ReadFile;
+use super::source::FILE_BYTES_MAX;
 use chain::Chain;
 
 /// When the file is looked at.
@@ -51,13 +53,23 @@ pub struct Watcher {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Watches a config file. The receiver gets one message when the file's content is another than the one before,
-/// the first time than that of `initial_hash` (see [`super::Config::hash`]); several changes that nobody has received
-/// yet are one message. A file that is gone or cannot be read is not a change.
+/// Watches a config's files. The receiver gets one message when the content of one is another than the one before,
+/// the first time than what was read; several changes that nobody has received yet are one message. A file that is gone
+/// or cannot be read is not a change.
 ///
-/// Fails where no thread can be started, or the path is empty or the current folder is gone.
-pub fn watch(path: &Path, initial_hash: &str) -> io::Result<(Watcher, tokio::sync::mpsc::Receiver<()>)> {
-    start(path, initial_hash, PACE, Box::new(notify_of))
+/// Fails where no thread can be started, or a path is empty or the current folder is gone.
+pub fn watch(files: Vec<ReadFile>) -> io::Result<(Watcher, tokio::sync::mpsc::Receiver<()>)> {
+    start(files, PACE, Box::new(notify_of))
+}
+
+impl Watcher {
+    /// Watches these files from now on. What was seen last of those that it watches already still counts.
+    pub fn follow(&self, files: Vec<ReadFile>) {
+        if let Some(messages) = &self.messages {
+            // Fails only when the looking thread has ended.
+            let _ = messages.send(Message::Follow(files));
+        }
+    }
 }
 
 /// Opens the system's watches; what they see goes to the sender.
@@ -65,6 +77,7 @@ type Open = Box<dyn Fn(mpsc::Sender<Message>) -> notify::Result<Box<dyn notify::
 
 enum Message {
     Seen(notify::Result<notify::Event>),
+    Follow(Vec<ReadFile>),
     Stop,
 }
 
@@ -86,13 +99,8 @@ fn notify_of(messages: mpsc::Sender<Message>) -> notify::Result<Box<dyn notify::
     Ok(Box::new(notify::recommended_watcher(seen)?))
 }
 
-fn start(
-    path: &Path,
-    initial_hash: &str,
-    pace: Pace,
-    open: Open,
-) -> io::Result<(Watcher, tokio::sync::mpsc::Receiver<()>)> {
-    let (mut lookout, messages, changes) = Lookout::new(path, initial_hash, pace, open)?;
+fn start(files: Vec<ReadFile>, pace: Pace, open: Open) -> io::Result<(Watcher, tokio::sync::mpsc::Receiver<()>)> {
+    let (mut lookout, messages, changes) = Lookout::new(files, pace, open)?;
     // Here and not in the thread: what changes after this call is seen.
     lookout.look();
     let thread = thread::Builder::new().name("config-watch".into()).spawn(move || {
@@ -117,9 +125,9 @@ impl Drop for Watcher {
 
 /// The thread that looks.
 struct Lookout {
-    path: PathBuf,
+    /// Each with what was seen last.
+    files: Vec<ReadFile>,
     pace: Pace,
-    last_hash: String,
     changed: tokio::sync::mpsc::Sender<()>,
     open: Open,
     inbox: mpsc::Receiver<Message>,
@@ -134,17 +142,15 @@ struct Lookout {
 
 impl Lookout {
     fn new(
-        path: &Path,
-        initial_hash: &str,
+        files: Vec<ReadFile>,
         pace: Pace,
         open: Open,
     ) -> io::Result<(Lookout, mpsc::Sender<Message>, tokio::sync::mpsc::Receiver<()>)> {
         let (messages, inbox) = mpsc::channel();
         let (changed, changes) = tokio::sync::mpsc::channel(1);
         let lookout = Lookout {
-            path: std::path::absolute(path)?,
+            files: absolute(files)?,
             pace,
-            last_hash: initial_hash.to_owned(),
             changed,
             open,
             inbox,
@@ -157,7 +163,7 @@ impl Lookout {
     }
 
     /// Waits until it is time for a look; `false` when it is time to stop.
-    fn wait(&self) -> bool {
+    fn wait(&mut self) -> bool {
         let begun = Instant::now();
         let mut look_at = begun + if self.covered { self.pace.anyway } else { self.pace.unwatched };
         let mut at_the_latest = None;
@@ -165,6 +171,11 @@ impl Lookout {
             match self.inbox.recv_timeout(look_at.saturating_duration_since(Instant::now())) {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => return true,
+                Ok(Message::Follow(files)) => {
+                    if self.follow(files) {
+                        return true;
+                    }
+                }
                 Ok(Message::Seen(event)) => {
                     if self.concerns_us(&event) {
                         let now = Instant::now();
@@ -176,6 +187,23 @@ impl Lookout {
         }
     }
 
+    /// Whether that are others than before.
+    fn follow(&mut self, files: Vec<ReadFile>) -> bool {
+        // Fails only where the current folder is gone: then the others cannot be found either.
+        let Ok(mut files) = absolute(files) else { return false };
+        let known = |path: &Path| self.files.iter().find(|file| file.path == path);
+        if files.len() == self.files.len() && files.iter().all(|file| known(&file.path).is_some()) {
+            return false;
+        }
+        for file in &mut files {
+            if let Some(known) = known(&file.path) {
+                file.hash.clone_from(&known.hash);
+            }
+        }
+        self.files = files;
+        true
+    }
+
     fn concerns_us(&self, event: &notify::Result<notify::Event>) -> bool {
         match event {
             Ok(event) => event.need_rescan() || event.paths.iter().any(|path| self.chain.holds(path)),
@@ -183,25 +211,30 @@ impl Lookout {
         }
     }
 
-    /// Watches the way to the file, then reads it: in this order, so that a change in between makes an event.
+    /// Watches the ways to the files, then reads them: in this order, so that a change in between makes an event.
     fn look(&mut self) {
         let covered = match self.cover() {
             Ok(()) => true,
             Err(error) => {
                 if self.covered {
                     let every = self.pace.unwatched;
-                    let path = self.path.display();
-                    tracing::warn!(%error, %path, "the system does not watch the config file; reading it every {every:?}");
+                    tracing::warn!(%error, "the system does not watch the config's files; reading them every {every:?}");
                 }
                 false
             }
         };
         self.covered = covered;
         // A file that cannot be read is not a change: the config in force stays, and a later look finds what comes.
-        if let Ok(hash) = hash_of(&self.path)
-            && hash != self.last_hash
-        {
-            self.last_hash = hash;
+        let mut changed = false;
+        for file in &mut self.files {
+            if let Ok(hash) = hash_of(&file.path)
+                && hash != file.hash
+            {
+                file.hash = hash;
+                changed = true;
+            }
+        }
+        if changed {
             // Full: the change before this one has not been received yet, and is this one now.
             let _ = self.changed.try_send(());
         }
@@ -216,12 +249,13 @@ impl Lookout {
         for folder in self.chain.folders() {
             let _ = system.unwatch(folder);
         }
-        self.chain = Chain::walk(&self.path);
+        let paths = || self.files.iter().map(|file| &*file.path);
+        self.chain = Chain::walk(paths());
         let mut outcome = Ok(());
         for _ in 0..WALKS_MAX {
             outcome = self.chain.folders().try_for_each(|folder| system.watch(folder, RecursiveMode::NonRecursive));
             // Links may have been swapped before their folders were watched.
-            let again = Chain::walk(&self.path);
+            let again = Chain::walk(paths());
             if again == self.chain {
                 break;
             }
@@ -243,13 +277,21 @@ impl Lookout {
     }
 }
 
+fn absolute(mut files: Vec<ReadFile>) -> io::Result<Vec<ReadFile>> {
+    for file in &mut files {
+        file.path = std::path::absolute(&file.path)?;
+    }
+    Ok(files)
+}
+
 /// The first 16 hex digits of the content's SHA-256, as [`super::Config::hash`] has it.
-fn hash_of(path: &Path) -> io::Result<String> {
+pub(super) fn hash_of(path: &Path) -> io::Result<String> {
     // Anything but a file could block for ever.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a file"));
     }
-    let mut file = fs::File::open(path)?;
+    // More is read of no file.
+    let mut file = fs::File::open(path)?.take(FILE_BYTES_MAX);
     let mut hash = Sha256::new();
     let mut buffer = [0; 8192];
     loop {

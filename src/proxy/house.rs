@@ -1,13 +1,13 @@
 //! The running gateway: the generation in force, how it is swapped, and what its operator may ask.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{error, info, warn};
@@ -18,7 +18,7 @@ use super::upstreams::Upstreams;
 use crate::access::PassKeys;
 use crate::access::keys::KeyError;
 use crate::admin::{Operations, ReloadAnswer};
-use crate::config::{self, Config, Loaded, Started};
+use crate::config::{self, Config, Loaded, ReadFile, Started};
 use crate::facilitator::{BuildError, Facilitators};
 use crate::gate::generation::Generation;
 use crate::gate::{Gate, unix_millis};
@@ -45,6 +45,7 @@ pub struct House {
     /// One reload or requote at a time.
     swapping: Mutex<()>,
     draining: std::sync::atomic::AtomicBool,
+    reloaded: Notify,
 }
 
 /// What a house is made of.
@@ -99,6 +100,7 @@ impl House {
             logs,
             swapping: Mutex::new(()),
             draining: std::sync::atomic::AtomicBool::new(false),
+            reloaded: Notify::new(),
         }))
     }
 
@@ -140,9 +142,18 @@ impl House {
         tokio::time::timeout(limit, drained).await.is_ok()
     }
 
-    /// The file that the config came from.
-    pub fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
+    /// The files that the config in force came from, its own first; none where it did not come from a file.
+    pub fn files(&self) -> Vec<ReadFile> {
+        let live = self.live.load();
+        let config = &live.generation.config;
+        let own = self.file.iter().map(|path| ReadFile { path: path.clone(), hash: config.hash.clone() });
+        // Without a file of its own nothing could be read again.
+        own.flat_map(|own| std::iter::once(own).chain(config.files.iter().cloned())).collect()
+    }
+
+    /// Waits for the next config that comes into force, unless one has since this was ready the last time.
+    pub async fn reloaded(&self) {
+        self.reloaded.notified().await;
     }
 
     /// What proves the gateway's name to clients that speak TLS.
@@ -265,13 +276,15 @@ impl Operations for House {
         }
         let old = self.live.load_full();
         let needs_restart = self.started.waiting(&config);
-        let unchanged = old.generation.config.hash == config.hash;
+        let before = &old.generation.config;
+        let unchanged = before.hash == config.hash && before.files == config.files;
         let live = match raise(config, &self.stored_keys, &self.metrics, Some(&old.generation)).await {
             Ok(live) => live,
             Err(error) => return self.refused(error.to_string()),
         };
         let config = live.generation.config.clone();
         self.live.store(Arc::new(live));
+        self.reloaded.notify_one();
         self.gate.shared().receipts.resize(config.server.receipts_in_memory);
         if let Some(logs) = &self.logs
             && let Err(error) = logs.set_filter(&config.log.level, config.log.access)

@@ -222,14 +222,14 @@ async fn keep_pruning(house: Arc<House>) {
     pruner.run(move || house.live().generation.config.ledger.keep).await;
 }
 
-/// Reloads on SIGHUP and when the file changes.
+/// Reloads on SIGHUP and when the file changes, or one that went into the config.
 async fn keep_config(house: Arc<House>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         error!("SIGHUP cannot be received: reload through the admin listener");
         return;
     };
-    let hash = house.live().generation.config.hash.clone();
-    let mut watched = house.file().and_then(|file| match watch(file, &hash) {
+    let files = Some(house.files()).filter(|files| !files.is_empty());
+    let mut watched = files.and_then(|files| match watch(files) {
         Ok(watched) => Some(watched),
         Err(error) => {
             warn!(%error, "the config file is not watched: reload with SIGHUP or through the admin listener");
@@ -245,8 +245,15 @@ async fn keep_config(house: Arc<House>) {
         };
         tokio::select! {
             _ = hangup.recv() => info!("SIGHUP: reloading the config"),
+            () = house.reloaded() => {
+                // Whoever asked for it: other files may have gone into it.
+                if let Some((watcher, _)) = &watched {
+                    watcher.follow(house.files());
+                }
+                continue;
+            }
             change = changed => match change {
-                Some(()) => info!("the config file changed: reloading it"),
+                Some(()) => info!("the config file changed, or one that it names: reloading it"),
                 None => {
                     warn!("the config file is not watched any more");
                     watched = None;

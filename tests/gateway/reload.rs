@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::support::http::Connection;
+use crate::support::ports::Port;
+use crate::support::tls::{self, Certificate, Certificates};
 use crate::support::{Challenge, House, Request, eventually};
 
 async fn price(house: &House) -> String {
@@ -32,6 +34,31 @@ async fn a_file_that_is_written_in_place_is_in_force_by_itself() {
     let text = std::fs::read_to_string(house.gateway.config()).expect("the file");
     std::fs::write(house.gateway.config(), text.replace("$0.01", "$0.03")).expect("written");
     eventually("the new price", async || (price(&house).await == "30000").then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_by_itself() {
+    let (mut certificate, port) = (Certificate::make(), Port::claim());
+    let files = Certificates::with(&certificate);
+    let house = House::build("", |setup| setup.server(&files.server_key(port.number))).await;
+    let address = ([127, 0, 0, 1], port.number).into();
+    for renewal in ["the first", "the next"] {
+        let renewed = Certificate::make();
+        // One after the other, as they are written: in between they do not fit, and nothing changes.
+        files.put(&renewed.pem, &certificate.key_pem);
+        files.put(&renewed.pem, &renewed.key_pem);
+        eventually(renewal, async || tls::connect(address, b"", &renewed, &["h2"]).await.ok()).await;
+        assert!(tls::connect(address, b"", &certificate, &["h2"]).await.is_err(), "the old one is shown no more");
+        certificate = renewed;
+    }
+    assert!(reloads(&house, "applied").await >= 2.0, "the config's own text is as it was, and what it comes to is not");
+    // Files that the config names only since it was changed.
+    let (elsewhere, moved) = (Certificates::with(&certificate), Certificate::make());
+    let text = std::fs::read_to_string(house.gateway.config()).expect("the file");
+    house.gateway.rewrite_text(&text.replace(&files.server_key(port.number), &elsewhere.server_key(port.number)));
+    assert_eq!(house.gateway.reload().await.status, 200);
+    elsewhere.put(&moved.pem, &moved.key_pem);
+    eventually("a file of another name", async || tls::connect(address, b"", &moved, &["h2"]).await.ok()).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 /// As many links as Linux follows in one path.
 const LINKS_MAX: u32 = 40;
 
-/// What must be watched to learn that a path leads elsewhere.
+/// What must be watched to learn that a path, or one of several, leads elsewhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Chain {
     /// The folder of each link and of the file, or the last folder that there is; free of links themselves.
@@ -18,9 +18,16 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// Walks an absolute path.
-    pub(super) fn walk(path: &Path) -> Chain {
+    /// Walks absolute paths.
+    pub(super) fn walk<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Chain {
         let mut chain = Chain::default();
+        for path in paths {
+            chain.walk_on(path);
+        }
+        chain
+    }
+
+    fn walk_on(&mut self, path: &Path) {
         let mut here = PathBuf::new();
         let mut ahead = Vec::new();
         push_components(&mut ahead, path);
@@ -41,25 +48,24 @@ impl Chain {
             let next = here.join(&name);
             // What is not there, or not ours to see, may come: in this folder, under this name.
             let Ok(found) = fs::symlink_metadata(&next) else {
-                chain.add(&here, next);
+                self.add(&here, next);
                 break;
             };
             if !found.is_symlink() || links == LINKS_MAX {
                 if ahead.is_empty() {
-                    chain.add(&here, next.clone());
+                    self.add(&here, next.clone());
                 }
                 here = next;
                 continue;
             }
             links = links.saturating_add(1);
-            chain.add(&here, next.clone());
+            self.add(&here, next.clone());
             let Ok(target) = fs::read_link(&next) else { break };
             if target.is_absolute() {
                 here = PathBuf::new();
             }
             push_components(&mut ahead, &target);
         }
-        chain
     }
 
     /// What to watch.
@@ -106,7 +112,7 @@ mod tests {
         fs::write(root.join("..2026_1/gateway.toml"), "").unwrap();
         symlink("..2026_1", root.join("..data")).unwrap();
         symlink("..data/gateway.toml", root.join("gateway.toml")).unwrap();
-        let chain = Chain::walk(&root.join("gateway.toml"));
+        let chain = Chain::walk([&*root.join("gateway.toml")]);
         assert_eq!(names(&chain.folders, &root), ["", "..2026_1"]);
         assert_eq!(names(&chain.steps, &root), ["..2026_1/gateway.toml", "..data", "gateway.toml"]);
     }
@@ -119,7 +125,7 @@ mod tests {
         fs::write(root.join("c/file"), "").unwrap();
         symlink(root.join("a/b"), root.join("way")).unwrap();
         symlink("../../c/./file", root.join("a/b/file")).unwrap();
-        let chain = Chain::walk(&root.join("way/file"));
+        let chain = Chain::walk([&*root.join("way/file")]);
         assert_eq!(names(&chain.folders, &root), ["", "a/b", "c"]);
         assert_eq!(names(&chain.steps, &root), ["a/b/file", "c/file", "way"]);
     }
@@ -127,7 +133,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_awaited_in_the_last_folder_that_is_there() {
         let (_temp, root) = folder();
-        let chain = Chain::walk(&root.join("conf/deep/file"));
+        let chain = Chain::walk([&*root.join("conf/deep/file")]);
         assert_eq!(names(&chain.folders, &root), [""]);
         assert_eq!(names(&chain.steps, &root), ["conf"]);
     }
@@ -137,7 +143,7 @@ mod tests {
         let (_temp, root) = folder();
         symlink("b", root.join("a")).unwrap();
         symlink("a", root.join("b")).unwrap();
-        let chain = Chain::walk(&root.join("a"));
+        let chain = Chain::walk([&*root.join("a")]);
         assert_eq!(names(&chain.folders, &root), [""]);
         assert_eq!(names(&chain.steps, &root), ["a", "b"]);
     }

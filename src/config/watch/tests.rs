@@ -2,6 +2,7 @@
 //! what arrives has been seen and not found by chance.
 
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 use tokio::sync::mpsc::Receiver;
@@ -59,10 +60,15 @@ impl Place {
     }
 
     fn watch(&self) -> (Watcher, Changes) {
-        let hash = hash_of(&self.file).unwrap();
-        let (watcher, changes) = start(&self.file, &hash, EVENTS_ONLY, Box::new(notify_of)).unwrap();
+        let (watcher, changes) = start(as_read([&*self.file]), EVENTS_ONLY, Box::new(notify_of)).unwrap();
         (watcher, Changes(changes))
     }
+}
+
+/// Files as they are now.
+fn as_read<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<ReadFile> {
+    let read = |path: &Path| ReadFile { path: path.to_owned(), hash: hash_of(path).unwrap() };
+    paths.into_iter().map(read).collect()
 }
 
 struct Changes(Receiver<()>);
@@ -137,7 +143,7 @@ async fn a_link_pointed_elsewhere() {
     fs::write(&elsewhere.file, "two").unwrap();
     let link = place.at("link.toml");
     symlink(&place.file, &link).unwrap();
-    let (_watcher, changes) = start(&link, &hash_of(&link).unwrap(), EVENTS_ONLY, Box::new(notify_of)).unwrap();
+    let (_watcher, changes) = start(as_read([&*link]), EVENTS_ONLY, Box::new(notify_of)).unwrap();
     let mut changes = Changes(changes);
     symlink(&elsewhere.file, place.at("link.tmp")).unwrap();
     fs::rename(place.at("link.tmp"), &link).unwrap();
@@ -155,7 +161,7 @@ async fn a_whole_folder_replaced() {
         fs::create_dir(at(folder)).unwrap();
         fs::write(at(folder).join("gateway.toml"), text).unwrap();
     }
-    let (_watcher, changes) = start(&file, &hash_of(&file).unwrap(), EVENTS_ONLY, Box::new(notify_of)).unwrap();
+    let (_watcher, changes) = start(as_read([&*file]), EVENTS_ONLY, Box::new(notify_of)).unwrap();
     let mut changes = Changes(changes);
     fs::rename(at("conf"), at("conf.old")).unwrap();
     fs::rename(at("conf.new"), at("conf")).unwrap();
@@ -169,18 +175,17 @@ async fn a_whole_folder_replaced() {
 #[tokio::test]
 async fn a_change_between_the_load_and_the_watch() {
     let place = Place::new();
-    let loaded = hash_of(&place.file).unwrap();
+    let loaded = as_read([&*place.file]);
     fs::write(&place.file, "two").unwrap();
-    let (_watcher, changes) = start(&place.file, &loaded, EVENTS_ONLY, Box::new(notify_of)).unwrap();
+    let (_watcher, changes) = start(loaded, EVENTS_ONLY, Box::new(notify_of)).unwrap();
     Changes(changes).one("before the first event").await;
 }
 
 #[test]
 fn only_another_content_is_a_change() {
     let place = Place::new();
-    let hash = hash_of(&place.file).unwrap();
     let blind: Open = Box::new(|_| Ok(Box::new(notify::NullWatcher)));
-    let (mut lookout, _messages, mut changes) = Lookout::new(&place.file, &hash, EVENTS_ONLY, blind).unwrap();
+    let (mut lookout, _messages, mut changes) = Lookout::new(as_read([&*place.file]), EVENTS_ONLY, blind).unwrap();
     let mut look = |what: &str, changed: bool| {
         lookout.look();
         assert_eq!(changes.try_recv().is_ok(), changed, "{what}");
@@ -219,11 +224,46 @@ async fn several_changes_that_nobody_received_are_one() {
 }
 
 #[tokio::test]
+async fn a_file_that_the_config_names() {
+    let (place, elsewhere) = (Place::new(), Place::config_map());
+    let both = as_read([&*place.file, &*elsewhere.file]);
+    let (_watcher, changes) = start(both, EVENTS_ONLY, Box::new(notify_of)).unwrap();
+    let mut changes = Changes(changes);
+    fs::write(&place.file, "two").unwrap();
+    changes.one("the config's own file").await;
+    elsewhere.swap_dated("..2026_1", "..2026_2", "two");
+    changes.one("a file in another folder").await;
+}
+
+#[test]
+fn other_files_are_followed_from_when_they_were_read() {
+    let (place, elsewhere) = (Place::new(), Place::new());
+    let blind: Open = Box::new(|_| Ok(Box::new(notify::NullWatcher)));
+    let own = as_read([&*place.file]);
+    let (mut lookout, _messages, mut changes) = Lookout::new(own.clone(), EVENTS_ONLY, blind).unwrap();
+    let both = as_read([&*place.file, &*elsewhere.file]);
+    let mut look = |lookout: &mut Lookout, what: &str, changed: bool| {
+        lookout.look();
+        assert_eq!(changes.try_recv().is_ok(), changed, "{what}");
+    };
+    fs::write(&elsewhere.file, "two").unwrap();
+    look(&mut lookout, "not followed yet", false);
+    assert!(lookout.follow(both.clone()) && !lookout.follow(both), "others, and the same");
+    look(&mut lookout, "changed since it was read", true);
+    fs::write(&place.file, "two").unwrap();
+    look(&mut lookout, "the first one", true);
+    assert!(lookout.follow(own), "one less");
+    look(&mut lookout, "what was seen last of it counts, not what was read", false);
+    fs::write(&elsewhere.file, "three").unwrap();
+    look(&mut lookout, "followed no more", false);
+}
+
+#[tokio::test]
 async fn where_the_system_does_not_watch_the_file_is_read_now_and_then() {
     let place = Place::config_map();
     let pace = Pace { unwatched: Duration::from_millis(5), ..EVENTS_ONLY };
     let limit: Open = Box::new(|_| Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch)));
-    let (_watcher, changes) = start(&place.file, &hash_of(&place.file).unwrap(), pace, limit).unwrap();
+    let (_watcher, changes) = start(as_read([&*place.file]), pace, limit).unwrap();
     let mut changes = Changes(changes);
     fs::write(&place.file, "two").unwrap();
     changes.one("in place").await;
@@ -236,7 +276,7 @@ async fn without_any_event_the_file_is_read_now_and_then() {
     let place = Place::new();
     let pace = Pace { anyway: Duration::from_millis(5), ..EVENTS_ONLY };
     let blind: Open = Box::new(|_| Ok(Box::new(notify::NullWatcher)));
-    let (_watcher, changes) = start(&place.file, &hash_of(&place.file).unwrap(), pace, blind).unwrap();
+    let (_watcher, changes) = start(as_read([&*place.file]), pace, blind).unwrap();
     fs::write(&place.file, "two").unwrap();
     Changes(changes).one("no event, but a look").await;
 }
