@@ -10,7 +10,7 @@ use super::process::Process;
 
 /// Starts it. `beside` is where the strangers have an upstream and a facilitator of their own, if they have.
 pub fn start(binary: &Path, folder: &Path, origin: SocketAddr, beside: SocketAddr) -> Result<Process, Failure> {
-    let address = super::free_address()?;
+    let address = super::process::free_address()?;
     let config = folder.join("farebox.toml");
     fs::write(&config, configuration(address, origin, beside))?;
     Process::start("farebox", binary, ["run".into(), config.into_os_string()], folder, address)

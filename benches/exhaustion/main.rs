@@ -4,17 +4,20 @@
 //! `cargo bench --bench exhaustion` fails where less than 0.8 of the rate is left; see docs/limits.md. Everything
 //! listens on loopback, ends with this process and leaves nothing behind.
 
-// Shared with benches/gateway, which uses all of them.
-#[path = "../gateway/load.rs"]
+// Shared with benches/gateway, which uses all of it.
+#[path = "../common/mod.rs"]
+#[allow(dead_code)]
+mod common;
+#[path = "../common/load.rs"]
 #[allow(dead_code)]
 mod load;
-#[path = "../gateway/origin.rs"]
+#[path = "../common/origin.rs"]
 mod origin;
-#[path = "../gateway/process.rs"]
+#[path = "../common/process.rs"]
 mod process;
-#[path = "../gateway/sign.rs"]
+#[path = "../common/sign.rs"]
 mod sign;
-#[path = "../gateway/tools.rs"]
+#[path = "../common/tools.rs"]
 mod tools;
 
 mod gateway;
@@ -22,13 +25,13 @@ mod rows;
 mod strangers;
 
 use std::error::Error;
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use self::common::Spread;
 use self::load::Load;
 use self::strangers::Strain;
 
@@ -81,20 +84,14 @@ fn main() -> ExitCode {
         Some(Role::Strangers(strangers)) => strangers::run(strangers),
         None => measure(&args),
     };
-    match ran {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("exhaustion bench: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    common::ended("exhaustion", ran)
 }
 
 fn measure(args: &Args) -> Result<(), Failure> {
     tools::require()?;
     let folder = tempfile::Builder::new().prefix("farebox-bench-").tempdir()?;
     let origin = origin::start(folder.path())?;
-    let beside = free_address()?;
+    let beside = process::free_address()?;
     let farebox = gateway::start(&args.farebox, folder.path(), origin.address, beside)?;
     let load = Load::new(folder.path(), Duration::from_secs(args.seconds), args.connections)?;
     let free = rows::free();
@@ -123,21 +120,17 @@ fn report(measured: &[(Strain, Vec<Sample>)], args: &Args) -> Result<(), Failure
     println!("|---|---|---|---|---|---|");
     let mut missed = Vec::new();
     for (strain, samples) in measured {
-        let median = |of: fn(&Sample) -> f64| -> (f64, f64, f64) {
-            let mut values: Vec<_> = samples.iter().map(of).collect();
-            values.sort_by(f64::total_cmp);
-            let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-            (at(0), at(values.len() / 2), at(values.len().saturating_sub(1)))
-        };
-        let (lowest, share, highest) = median(|sample| sample.strained / sample.alone);
-        let is_met = share >= GOAL;
+        let spread = |of: fn(&Sample) -> f64| Spread::of(samples.iter().map(of));
+        let share = spread(|sample| sample.strained / sample.alone);
+        let is_met = share.median >= GOAL;
         println!(
-            "| {} | {:.0} | {:.0} | {share:.3} ({lowest:.3}–{highest:.3}) | {GOAL}: {} | {:.0} |",
+            "| {} | {:.0} | {:.0} | {} | {GOAL}: {} | {:.0} |",
             strain.name(),
-            median(|sample| sample.alone).1,
-            median(|sample| sample.strained).1,
+            spread(|sample| sample.alone).median,
+            spread(|sample| sample.strained).median,
+            share.with_digits(3),
             if is_met { "met" } else { "**missed**" },
-            median(|sample| sample.resident_bytes as f64).2 / 1e6,
+            spread(|sample| sample.resident_bytes as f64).highest / 1e6,
         );
         if !is_met {
             missed.push(strain.name());
@@ -148,9 +141,4 @@ fn report(measured: &[(Strain, Vec<Sample>)], args: &Args) -> Result<(), Failure
     } else {
         Err(format!("less than {GOAL} is left under: {}", missed.join(", ")).into())
     }
-}
-
-/// A port that nobody listens on now.
-fn free_address() -> Result<SocketAddr, Failure> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

@@ -52,7 +52,7 @@ pub struct Challenge {
 
 /// Starts it as a process of its own.
 pub fn start(folder: &Path, origin: SocketAddr, challenge: &Challenge) -> Result<Process, Failure> {
-    let address = super::free_address()?;
+    let address = super::process::free_address()?;
     let file = folder.join("challenge.json");
     fs::write(&file, serde_json::to_vec(challenge)?)?;
     let arguments = ["bare".into(), address.to_string().into(), origin.to_string().into(), file.into_os_string()];

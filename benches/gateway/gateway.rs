@@ -19,7 +19,7 @@ pub enum AccessLog {
 
 /// Starts it.
 pub fn start(binary: &Path, folder: &Path, origin: SocketAddr, access: AccessLog) -> Result<Process, Failure> {
-    let address = super::free_address()?;
+    let address = super::process::free_address()?;
     let name = match access {
         AccessLog::On => "farebox with its access log",
         AccessLog::Off => "farebox",

@@ -8,17 +8,21 @@ mod bare;
 #[path = "../common/mod.rs"]
 mod common;
 mod gateway;
+#[path = "../common/load.rs"]
 mod load;
+#[path = "../common/origin.rs"]
 mod origin;
 mod payment;
+#[path = "../common/process.rs"]
 mod process;
 mod report;
 mod rows;
+#[path = "../common/sign.rs"]
 mod sign;
+#[path = "../common/tools.rs"]
 mod tools;
 
 use std::error::Error;
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -71,13 +75,7 @@ fn main() -> ExitCode {
         Some(Role::Bare(bare)) => bare::run(bare),
         None => measure(&args),
     };
-    match ran {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("gateway bench: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    common::ended("gateway", ran)
 }
 
 fn measure(args: &Args) -> Result<(), Failure> {
@@ -108,9 +106,4 @@ fn measure(args: &Args) -> Result<(), Failure> {
     }
     report::print(&rows, &measured, args);
     Ok(())
-}
-
-/// A port that nobody listens on now.
-fn free_address() -> Result<SocketAddr, Failure> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

@@ -73,13 +73,7 @@ fn main() -> ExitCode {
         Some(Role::Receipts(filling)) => receipts::run(filling),
         None => measure(&args),
     };
-    match ran {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("ledger bench: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    common::ended("ledger", ran)
 }
 
 fn measure(args: &Args) -> Result<(), Failure> {

@@ -4,14 +4,14 @@ use std::fs;
 use std::path::Path;
 
 use super::Failure;
-use super::process::{Process, other_core};
+use super::process::{Process, free_address, other_core};
 
 /// Bytes of the file.
 const FILE_BYTES: usize = 1024;
 
 /// Starts it on the load's core.
 pub fn start(folder: &Path) -> Result<Process, Failure> {
-    let address = super::free_address()?;
+    let address = free_address()?;
     let root = folder.join("origin");
     for path in [super::rows::FREE, super::rows::FORWARDED, super::rows::PRICED] {
         let file = root.join(path.trim_start_matches('/'));
