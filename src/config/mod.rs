@@ -17,11 +17,13 @@ mod duration;
 mod exposure;
 mod facilitator;
 mod ledger;
+mod listen;
 mod log;
 mod mask;
 mod network;
 mod peers;
 mod postgres;
+mod price;
 mod rate;
 mod reference;
 mod restart;
@@ -56,13 +58,14 @@ pub use connection::Connections;
 pub use duration::show as duration_text;
 pub use facilitator::{FacilitatorAt, FacilitatorConfig, HttpFacilitator, Sandbox, SandboxFailure};
 pub use ledger::{LedgerConfig, LedgerUrl};
+pub use listen::Admin;
 pub use log::{Log, LogFormat};
 pub use postgres::{PostgresUrl, ServerTrust};
 pub use rate::{Allowance, LimitBy, Rate, RouteLimit};
 pub use restart::Started;
 pub use route::Route;
 pub use secret::{PassKey, Secret};
-pub use server::{Admin, ClientHeader, Server, Unmatched};
+pub use server::{ClientHeader, Server, Unmatched};
 pub use source::load;
 pub use terms::{Charge, SettleMode, Terms, Verify, Window};
 pub use tls::Tls;
@@ -159,7 +162,7 @@ pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static [&'static st
         &ROOT,
         &server::SERVER,
         &tls::TLS,
-        &server::ADMIN,
+        &listen::ADMIN,
         &log::LOG,
         &ledger::LEDGER,
         &secret::PASS_KEY,
