@@ -81,9 +81,9 @@ impl Common {
         })
     }
 
-    fn receipt(&self) -> Arc<Receipt> {
+    fn receipt(&self) -> Receipt {
         let now = unix_millis();
-        Arc::new(Receipt {
+        Receipt {
             route: self.route.clone(),
             host: "api.example.com".into(),
             payer: alloy::hex::encode_prefixed(rand::random::<[u8; 20]>()).into(),
@@ -95,7 +95,8 @@ impl Common {
             asset: self.asset.clone(),
             amount: Amount::from(10_000),
             transaction: Some(alloy::hex::encode_prefixed(rand::random::<[u8; 32]>()).into()),
-        })
+            delivery: Arc::default(),
+        }
     }
 }
 

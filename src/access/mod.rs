@@ -4,11 +4,13 @@
 //! window by its signature alone. A browser carries the pass in a [`cookie`]. Neither asks a facilitator.
 
 pub mod cookie;
+pub mod delivery;
 pub mod keys;
 pub mod pass;
 pub mod receipts;
 
 pub use cookie::{PassCookie, strip_passes};
+pub use delivery::{Delivery, Remembered};
 pub use keys::PassKeys;
 pub use pass::{Claims, Denied, Pass};
 pub use receipts::{Receipt, Receipts};

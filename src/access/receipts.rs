@@ -4,6 +4,7 @@
 //! It is a cache of the ledger and nothing more: bounded, lost at a restart, and a miss is answered from the ledger. So
 //! the bound never costs a client its window.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +12,14 @@ use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, UnitWeighter};
 use subtle::ConstantTimeEq as _;
 
+use super::delivery::{Delivery, Remembered};
 use crate::ledger::{Record, State, UnixMillis};
 use crate::money::Amount;
 use crate::telemetry::Metrics;
 use crate::x402::{Network, PaymentId};
 
 /// A settled payment and the window it opens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// The name of the route it was paid for.
     pub route: Arc<str>,
@@ -41,6 +43,8 @@ pub struct Receipt {
     pub amount: Amount,
     /// The transaction, where one was named.
     pub transaction: Option<Arc<str>>,
+    /// Whether a response that it paid for was written in full.
+    pub delivery: Arc<Delivery>,
 }
 
 impl Receipt {
@@ -63,6 +67,7 @@ impl Receipt {
             asset: record.asset.clone(),
             amount: record.amount,
             transaction: record.transaction.clone(),
+            delivery: Arc::new(Delivery::recorded(record.delivered_at.is_some())),
         })
     }
 
@@ -75,9 +80,9 @@ impl Receipt {
     }
 }
 
-/// The settled payments that are remembered, by payment id.
+/// The settled payments that are remembered, by payment id; of those whose pass alone has come, whether they are delivered.
 pub struct Receipts {
-    cache: Cache<PaymentId, Arc<Receipt>, UnitWeighter, DefaultHashBuilder, Forgetting>,
+    cache: Cache<PaymentId, Remembered, UnitWeighter, DefaultHashBuilder, Forgetting>,
 }
 
 /// Counts the receipts that give way to others.
@@ -86,10 +91,10 @@ struct Forgetting {
     metrics: Arc<Metrics>,
 }
 
-impl Lifecycle<PaymentId, Arc<Receipt>> for Forgetting {
+impl Lifecycle<PaymentId, Remembered> for Forgetting {
     type RequestState = ();
 
-    fn on_evict(&self, _state: &mut (), _id: PaymentId, _receipt: Arc<Receipt>) {
+    fn on_evict(&self, _state: &mut (), _id: PaymentId, _remembered: Remembered) {
         self.metrics.receipt_forgotten();
     }
 }
@@ -108,9 +113,18 @@ impl Receipts {
         self.cache.set_capacity(u64::try_from(capacity).unwrap_or(u64::MAX));
     }
 
-    /// Remembers a receipt; may forget another one for it.
-    pub fn insert(&self, id: PaymentId, receipt: Arc<Receipt>) {
-        self.cache.insert(id, receipt);
+    /// Remembers a receipt, and shares it; may forget another one for it. Requests that the payment has opened already
+    /// go on sharing their delivery with those to come.
+    pub fn insert(&self, id: PaymentId, mut receipt: Receipt) -> Arc<Receipt> {
+        if let Some(known) = self.cache.get(&id) {
+            let recorded = std::mem::replace(&mut receipt.delivery, known.delivery().clone());
+            if recorded.is_made() {
+                receipt.delivery.make();
+            }
+        }
+        let receipt = Arc::new(receipt);
+        self.cache.insert(id, Remembered::Receipt(receipt.clone()));
+        receipt
     }
 
     /// The receipt of that payment, if it [opens](Receipt::opens) that route. `None` says nothing: the ledger knows.
@@ -122,7 +136,26 @@ impl Receipts {
         host: &str,
         now: UnixMillis,
     ) -> Option<Arc<Receipt>> {
-        self.cache.get(id).filter(|receipt| receipt.opens(digest, route, host, now))
+        match self.cache.get(id)? {
+            Remembered::Receipt(receipt) => receipt.opens(digest, route, host, now).then_some(receipt),
+            Remembered::Pass(_) => None,
+        }
+    }
+
+    /// What is remembered of a payment whose pass has come: from now on at least that.
+    pub fn of_pass(&self, id: &PaymentId) -> Remembered {
+        let new = || Ok::<_, Infallible>(Remembered::Pass(Arc::default()));
+        self.cache.get_or_insert_with(id, new).unwrap_or_else(|never| match never {})
+    }
+
+    /// What is remembered of a payment.
+    pub fn get(&self, id: &PaymentId) -> Option<Remembered> {
+        self.cache.get(id)
+    }
+
+    /// Whether a payment is delivered, as far as is remembered.
+    pub fn is_delivered(&self, id: &PaymentId) -> bool {
+        self.cache.get(id).is_some_and(|remembered| remembered.delivery().is_made())
     }
 
     /// How many are remembered.
@@ -171,8 +204,8 @@ mod tests {
         }
     }
 
-    fn receipt() -> Arc<Receipt> {
-        Arc::new(Receipt::of(&record(State::Settled), Duration::from_secs(60), Some(5)).unwrap())
+    fn receipt() -> Receipt {
+        Receipt::of(&record(State::Settled), Duration::from_secs(60), Some(5)).unwrap()
     }
 
     #[test]
@@ -191,7 +224,7 @@ mod tests {
         assert!(receipts.is_empty());
         receipts.insert(id(1), receipt());
         let hit = receipts.lookup(&id(1), &DIGEST, "premium", "api.example.com", SETTLED_AT);
-        assert_eq!(hit, Some(receipt()));
+        assert_eq!(hit, Some(Arc::new(receipt())));
         let mut forged = DIGEST;
         forged[31] ^= 1;
         for (number, digest, route, host, now, expected) in [
@@ -205,6 +238,38 @@ mod tests {
             let hit = receipts.lookup(&id(number), &digest, route, host, now).is_some();
             assert_eq!(hit, expected, "{number} {route} {host} {now}");
         }
+    }
+
+    #[test]
+    fn what_only_its_pass_tells_of_opens_nothing_by_payment() {
+        let receipts = Receipts::new(10, Metrics::new());
+        let mark = receipts.of_pass(&id(1));
+        let lookup = || receipts.lookup(&id(1), &DIGEST, "premium", "api.example.com", SETTLED_AT);
+        assert_eq!(lookup(), None);
+        assert_eq!(receipts.len(), 1, "it is bounded with the others");
+        assert!(mark.delivery().make());
+        assert!(!receipts.of_pass(&id(1)).delivery().make(), "one for all");
+        // The ledger had not heard of it yet when it was asked.
+        receipts.insert(id(1), receipt());
+        assert!(lookup().unwrap().delivery.is_made());
+        assert!(receipts.is_delivered(&id(1)) && !receipts.is_delivered(&id(2)));
+    }
+
+    #[test]
+    fn what_the_ledger_has_delivered_is_delivered_for_requests_under_way_too() {
+        let receipts = Receipts::new(10, Metrics::new());
+        let mark = receipts.of_pass(&id(1));
+        let recorded = Record { delivered_at: Some(SETTLED_AT), ..record(State::Settled) };
+        receipts.insert(id(1), Receipt::of(&recorded, Duration::from_secs(60), None).unwrap());
+        assert!(!mark.delivery().make());
+    }
+
+    #[test]
+    fn a_pass_shares_the_receipt_that_is_there() {
+        let receipts = Receipts::new(10, Metrics::new());
+        let shared = receipts.insert(id(1), receipt());
+        assert!(receipts.of_pass(&id(1)).delivery().make());
+        assert!(shared.delivery.is_made());
     }
 
     #[test]
@@ -230,7 +295,11 @@ mod tests {
     fn a_smaller_bound_forgets_at_once_and_a_larger_one_makes_room() {
         let metrics = Metrics::new();
         let receipts = Receipts::new(62, metrics.clone());
-        let fill = |from| (from..from + 62).for_each(|number| receipts.insert(id(number), receipt()));
+        let fill = |from| {
+            for number in from..from + 62 {
+                receipts.insert(id(number), receipt());
+            }
+        };
         fill(0);
         receipts.resize(5);
         assert_eq!(receipts.len(), 5);

@@ -1,5 +1,7 @@
 //! A payment at the gate: judged, reserved, and either turned into a [`Ticket`] or refused.
 
+use std::sync::OnceLock;
+
 use http::HeaderName;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -253,6 +255,7 @@ impl<'a> Admission<'a> {
             pass_keys: generation.pass_keys.clone(),
             secure: public_url.is_some_and(|url| url.scheme() == "https"),
             hold,
+            delivery: OnceLock::new(),
         }
     }
 

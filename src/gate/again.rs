@@ -276,9 +276,8 @@ impl Admission<'_> {
         if let Some(receipt) = receipt.filter(|receipt| now < receipt.expires_at) {
             match self.gate.count_use(&record.id, receipt.uses).await {
                 Ok(true) => {
-                    let verdict = self.request.window(&record.id, &receipt);
-                    self.gate.shared.receipts.insert(record.id.clone(), Arc::new(receipt));
-                    return Some(verdict);
+                    let receipt = self.gate.shared.receipts.insert(record.id.clone(), receipt);
+                    return Some(self.gate.window(self.request, &record.id, receipt));
                 }
                 Ok(false) => {}
                 Err(error) => return Some(self.ledger_down(error)),
@@ -286,7 +285,9 @@ impl Admission<'_> {
         }
         let settled_at = record.settled_at.unwrap_or(record.updated_at);
         let redeliver = i64::try_from(quote.terms.redeliver.as_millis()).unwrap_or(i64::MAX);
-        let is_owed = record.delivered_at.is_none() && now < settled_at.saturating_add(redeliver);
+        // Inside its window a payment is delivered without being held: that may be about to be written.
+        let is_delivered = record.delivered_at.is_some() || self.gate.shared.receipts.is_delivered(&record.id);
+        let is_owed = !is_delivered && now < settled_at.saturating_add(redeliver);
         if is_owed { None } else { Some(self.refuse(Reason::NonceAlreadyUsed)) }
     }
 }

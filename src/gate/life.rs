@@ -6,6 +6,7 @@
 
 pub(super) mod job;
 mod keeper;
+mod undelivered;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 use tracing::error;
 
 use self::job::{Charge, Ended, Job, Taken};
+pub use self::undelivered::Undelivered;
 use super::answer::{Answer, Settled, Trouble};
 use super::refusal;
 use crate::facilitator::Verification;
@@ -106,6 +108,9 @@ impl Ticket {
             payer: record.payer.clone(),
             settled_at: record.settled_at.unwrap_or(record.updated_at),
         };
+        if let Some(remembered) = job.shared.receipts.get(&job.id) {
+            job.deliver_with(remembered.delivery());
+        }
         Ticket { job: Arc::new(job), stage: Stage::Settled(money) }
     }
 
@@ -224,6 +229,9 @@ impl Ticket {
             return;
         }
         self.stage = Stage::Closed;
+        if !self.job.is_first_delivery() {
+            return;
+        }
         let job = self.job.clone();
         // The hold goes with the job: who waits for this payment sees it delivered, not between the two.
         job.shared.clone().outlive(async move {

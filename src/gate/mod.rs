@@ -31,10 +31,10 @@ use self::admit::{Admission, Malformed};
 use self::answer::{Answer, FAREBOX_PASS, Trouble};
 use self::facts::Facts;
 use self::generation::{Generation, LiveRoute, Quote};
-use self::life::Ticket;
+use self::life::{Ticket, Undelivered};
 use self::shared::Patience;
 pub use self::shared::Shared;
-use crate::access::{Claims, Receipt};
+use crate::access::{Claims, Receipt, Remembered};
 use crate::config::Unmatched;
 use crate::ledger::{Ledger, LedgerError, UnixMillis};
 use crate::money::Amount;
@@ -89,7 +89,12 @@ pub enum Entry {
     /// It would cost something, and is one of the client's free uses.
     Allowance,
     /// An earlier payment's window is open.
-    Window(Box<Identity>),
+    Window {
+        /// Who has paid.
+        identity: Box<Identity>,
+        /// What is left to do where nothing was delivered so far.
+        undelivered: Option<Undelivered>,
+    },
     /// It brought a payment.
     Paid {
         /// What the payment is settled and delivered with.
@@ -248,10 +253,11 @@ impl Gate {
         if !self.count_use(&payment_id, uses).await? {
             return Ok(None);
         }
+        let undelivered = Undelivered::of(&self.shared, &payment_id, self.shared.receipts.of_pass(&payment_id));
         let route = request.live.route.name.clone();
-        let identity = Identity { route, payer, payment_id, paid: None };
+        let identity = Box::new(Identity { route, payer, payment_id, paid: None });
         request.live.metrics.window_hit(WindowHit::Pass);
-        Ok(Some(request.forward(Entry::Window(Box::new(identity)), Outcome::Window)))
+        Ok(Some(request.forward(Entry::Window { identity, undelivered }, Outcome::Window)))
     }
 
     /// One more request against a window; `false` when it is used up. Where nobody can tell, the client must not be
@@ -302,6 +308,24 @@ impl Gate {
         })
     }
 
+    /// The request rides the window that this receipt opened.
+    fn window(&self, request: &Request<'_>, id: &PaymentId, receipt: Arc<Receipt>) -> Verdict {
+        request.live.metrics.window_hit(WindowHit::Payment);
+        let identity = Box::new(Identity {
+            route: request.live.route.name.clone(),
+            payer: receipt.payer.clone(),
+            payment_id: id.clone(),
+            paid: Some(Paid {
+                network: receipt.network.clone(),
+                asset: receipt.asset.clone(),
+                amount: receipt.amount,
+                transaction: receipt.transaction.clone(),
+            }),
+        });
+        let undelivered = Undelivered::of(&self.shared, id, Remembered::Receipt(receipt));
+        request.forward(Entry::Window { identity, undelivered }, Outcome::Window)
+    }
+
     /// One more request inside such a window, if it is open.
     async fn ride(
         &self,
@@ -309,7 +333,7 @@ impl Gate {
         opened: Option<(PaymentId, Arc<Receipt>)>,
     ) -> Result<Option<Verdict>, LedgerError> {
         let Some((id, receipt)) = opened else { return Ok(None) };
-        Ok(self.count_use(&id, receipt.uses).await?.then(|| request.window(&id, &receipt)))
+        Ok(self.count_use(&id, receipt.uses).await?.then(|| self.window(request, &id, receipt)))
     }
 }
 
@@ -352,23 +376,6 @@ impl Request<'_> {
 
     fn malformed(&self, what: String) -> Verdict {
         answered(Answer::trouble(&Trouble::MalformedPayment(what), None), Outcome::Malformed, Some(self.index))
-    }
-
-    /// The request rides the window that this receipt opened.
-    pub(crate) fn window(&self, id: &PaymentId, receipt: &Receipt) -> Verdict {
-        self.live.metrics.window_hit(WindowHit::Payment);
-        let identity = Identity {
-            route: self.live.route.name.clone(),
-            payer: receipt.payer.clone(),
-            payment_id: id.clone(),
-            paid: Some(Paid {
-                network: receipt.network.clone(),
-                asset: receipt.asset.clone(),
-                amount: receipt.amount,
-                transaction: receipt.transaction.clone(),
-            }),
-        };
-        self.forward(Entry::Window(Box::new(identity)), Outcome::Window)
     }
 
     pub(crate) fn forward(&self, entry: Entry, outcome: Outcome) -> Verdict {

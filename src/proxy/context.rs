@@ -10,7 +10,7 @@ use super::live::Live;
 use super::upstreams::LiveUpstream;
 use crate::gate::Identity;
 use crate::gate::answer::Answer;
-use crate::gate::life::{Money, Ticket};
+use crate::gate::life::{Money, Ticket, Undelivered};
 use crate::telemetry::{InFlight, Outcome};
 use crate::x402::PaymentId;
 
@@ -57,6 +57,8 @@ pub(super) struct Context {
     pub(super) ticket: Option<Ticket>,
     /// Whether the rest of the body is read before the connection is closed.
     pub(super) lingers: bool,
+    /// The payment in whose window it rides, where nothing was delivered under it so far.
+    pub(super) undelivered: Option<Undelivered>,
     /// What the client gets instead of what the upstream said.
     pub(super) instead: Option<Answer>,
     /// The payment's id, for the log.
@@ -93,6 +95,7 @@ impl Context {
             identity: None,
             ticket: None,
             lingers: false,
+            undelivered: None,
             instead: None,
             payment: None,
             money: None,

@@ -330,8 +330,12 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        let delivered = error.is_none() && ctx.good;
         if let Some(ticket) = ctx.ticket.take() {
-            ticket.finish(error.is_none() && ctx.good);
+            ticket.finish(delivered);
+        }
+        if let Some(undelivered) = ctx.undelivered.take() {
+            undelivered.finish(delivered);
         }
         access_log::write(&self.house, session, ctx);
         // What a client goes on sending keeps nobody else from being served, and no shutdown waiting.
@@ -360,10 +364,11 @@ impl Gateway {
             Entry::Free => {}
             // What others pay for is for this client alone.
             Entry::Allowance => ctx.private = true,
-            Entry::Window(identity) => {
+            Entry::Window { identity, undelivered } => {
                 ctx.private = true;
                 ctx.payment = Some(identity.payment_id.clone());
                 ctx.identity = Some(identity);
+                ctx.undelivered = undelivered;
             }
             Entry::Paid { ticket, identity } => {
                 ctx.private = true;

@@ -9,6 +9,7 @@ mod challenge;
 mod commands;
 mod concurrency;
 mod crash;
+mod delivery;
 mod disk;
 mod edge_connections;
 mod edge_h2;

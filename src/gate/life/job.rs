@@ -1,13 +1,13 @@
 //! What is done with a payment, whatever becomes of the request that brought it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::HeaderValue;
 use tracing::{error, warn};
 
 use super::{HeadPatch, Money, Unpaid};
-use crate::access::{Claims, Pass, PassKeys, Receipt};
+use crate::access::{Claims, Delivery, Pass, PassKeys, Receipt};
 use crate::config::SettleMode;
 use crate::facilitator::pool::Pool;
 use crate::facilitator::{Order, Settlement};
@@ -36,6 +36,8 @@ pub struct Job {
     pub(in crate::gate) secure: bool,
     /// Given up when the last of request and settlement is done with the payment.
     pub(in crate::gate) hold: Hold,
+    /// What requests inside its window share with this one.
+    pub(in crate::gate) delivery: OnceLock<Arc<Delivery>>,
 }
 
 /// What is to be settled, and by whom.
@@ -178,7 +180,18 @@ impl Job {
         {
             error!(payment_id = %self.id, %error, "a window's first use was not counted");
         }
-        self.shared.receipts.insert(self.id.clone(), Arc::new(self.receipt(money)));
+        let receipt = self.shared.receipts.insert(self.id.clone(), self.receipt(money));
+        self.deliver_with(&receipt.delivery);
+    }
+
+    /// What its window's requests share: once, when that opens or has been open.
+    pub(super) fn deliver_with(&self, delivery: &Arc<Delivery>) {
+        let _: Result<(), Arc<Delivery>> = self.delivery.set(delivery.clone());
+    }
+
+    /// Its response was written in full: whether nothing was delivered under it before.
+    pub(super) fn is_first_delivery(&self) -> bool {
+        self.delivery.get().is_none_or(|delivery| delivery.make())
     }
 
     fn receipt(&self, money: &Money) -> Receipt {
@@ -194,6 +207,7 @@ impl Job {
             asset: money.asset.clone(),
             amount: money.amount,
             transaction: Some(money.transaction.clone()),
+            delivery: Arc::default(),
         }
     }
 

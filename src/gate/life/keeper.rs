@@ -1,6 +1,6 @@
 //! What happened and could not be written: kept in memory, and written as soon as the ledger works again.
 //!
-//! A keeper has its payment's hold. A client that comes back meanwhile waits for it as for a settlement, and nobody
+//! A keeper has its payment's hold, where there is one. A client that comes back meanwhile waits for it as for a settlement, and nobody
 //! charges or delivers a second time what is only not written.
 
 use std::sync::Arc;
@@ -9,37 +9,60 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::job::Job;
-use crate::gate::unix_millis;
+use crate::gate::{Shared, unix_millis};
 use crate::ledger::{LedgerError, Transition};
+use crate::x402::PaymentId;
+
+/// What has happened to a payment, until it is written.
+pub(super) struct Happened {
+    shared: Arc<Shared>,
+    id: PaymentId,
+    transition: Transition,
+    /// Whose hold it is kept with.
+    job: Option<Arc<Job>>,
+}
 
 impl Job {
-    /// Writes down what has happened. Where the ledger is unavailable, a task of its own goes on trying.
-    pub(super) async fn keep(self: &Arc<Job>, happened: Transition) -> Result<(), LedgerError> {
-        let written = self.shared.record(&self.id, happened.clone()).await;
+    /// Writes down what has happened, as [`Happened::keep`].
+    pub(super) async fn keep(self: &Arc<Job>, transition: Transition) -> Result<(), LedgerError> {
+        let (shared, id) = (self.shared.clone(), self.id.clone());
+        Happened { shared, id, transition, job: Some(self.clone()) }.keep().await
+    }
+}
+
+impl Happened {
+    /// To a payment that nobody need hold.
+    pub(super) fn unheld(shared: Arc<Shared>, id: PaymentId, transition: Transition) -> Happened {
+        Happened { shared, id, transition, job: None }
+    }
+
+    /// Writes it down. Where the ledger is unavailable, a task of its own goes on trying.
+    pub(super) async fn keep(self) -> Result<(), LedgerError> {
+        let written = self.shared.record(&self.id, self.transition.clone()).await;
         if let Err(error @ LedgerError::Unavailable(_)) = &written {
             warn!(
-                payment_id = %self.id, outcome = happened.name(), %error,
+                payment_id = %self.id, outcome = self.transition.name(), %error,
                 "not written: it is kept, and written as soon as the ledger works again"
             );
-            self.shared.keepers.spawn(self.clone().write_later(happened));
+            self.shared.keepers.clone().spawn(self.write_later());
         }
         written
     }
 
-    async fn write_later(self: Arc<Job>, happened: Transition) {
+    async fn write_later(self) {
         let (mut pause, longest) = self.shared.patience.keep;
         while !self.is_last_try_after(pause).await {
             pause = longest.min(pause.saturating_mul(2));
             // Its client was not told: what a settlement opens counts from when it is written.
-            let written = self.shared.write(&self.id, &happened, unix_millis(), true).await;
-            if self.is_over(&happened, written).await {
+            let written = self.shared.write(&self.id, &self.transition, unix_millis(), true).await;
+            if self.is_over(written).await {
                 return;
             }
         }
-        let written = self.shared.record(&self.id, happened.clone()).await;
-        if !self.is_over(&happened, written).await {
+        let written = self.shared.record(&self.id, self.transition.clone()).await;
+        if !self.is_over(written).await {
             error!(
-                payment_id = %self.id, outcome = happened.name(),
+                payment_id = %self.id, outcome = self.transition.name(),
                 "never written: the ledger is gone, and so is this gateway; the next start takes the payment for unknown"
             );
         }
@@ -54,19 +77,19 @@ impl Job {
     }
 
     /// Whether nothing is left to write.
-    async fn is_over(&self, happened: &Transition, written: Result<(), LedgerError>) -> bool {
+    async fn is_over(&self, written: Result<(), LedgerError>) -> bool {
         match written {
             Ok(()) => {
-                info!(payment_id = %self.id, outcome = happened.name(), "written, now that the ledger works again")
+                info!(payment_id = %self.id, outcome = self.transition.name(), "written, now that the ledger works again")
             }
             Err(conflict @ LedgerError::Conflict { .. }) => {
                 info!(payment_id = %self.id, %conflict, "others have found it out, or are about to");
             }
             Err(LedgerError::Unavailable(_)) => return false,
         }
-        if let Transition::Settled { .. } = happened {
+        if let (Transition::Settled { .. }, Some(job)) = (&self.transition, &self.job) {
             // Its request is over: who comes next delivers it, here or elsewhere.
-            self.let_go().await;
+            job.let_go().await;
         }
         true
     }

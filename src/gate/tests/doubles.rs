@@ -88,6 +88,7 @@ pub enum Breaks {
 #[derive(Default)]
 pub struct TestLedger {
     pub inner: MemoryLedger,
+    steps: Mutex<HashMap<Step, u64>>,
     broken: Mutex<HashMap<Step, (Breaks, u32)>>,
     pauses: Mutex<HashMap<Step, Arc<Pause>>>,
     /// Another gateway works on every payment that is not at its end.
@@ -101,6 +102,11 @@ pub struct TestLedger {
 }
 
 impl TestLedger {
+    /// How often it was asked for this.
+    pub fn steps(&self, step: Step) -> u64 {
+        self.steps.lock().unwrap().get(&step).copied().unwrap_or(0)
+    }
+
     /// The next so many of these steps fail.
     pub fn break_next(&self, step: Step, breaks: Breaks, times: u32) {
         self.broken.lock().unwrap().insert(step, (breaks, times));
@@ -147,6 +153,7 @@ impl TestLedger {
 
     /// Carries a step out, or fails as told.
     async fn step<T>(&self, step: Step, work: impl Future<Output = Result<T, LedgerError>>) -> Result<T, LedgerError> {
+        *self.steps.lock().unwrap().entry(step).or_default() += 1;
         self.stop(step).await;
         tokio::task::yield_now().await;
         let outcome = self.carry_out(step, work).await;

@@ -6,6 +6,7 @@ mod doubles;
 mod stand;
 mod wallet;
 
+mod delivery;
 mod elsewhere;
 mod entry;
 mod keeping;

@@ -303,7 +303,7 @@ impl Stand {
         match self.decide(ask).await {
             Verdict::Forward(forward) => match forward.entry {
                 Entry::Paid { ticket, .. } => ticket,
-                Entry::Free | Entry::Allowance | Entry::Window(_) => {
+                Entry::Free | Entry::Allowance | Entry::Window { .. } => {
                     panic!("forwarded, but not on a payment: {:?}", forward.outcome)
                 }
             },
@@ -398,7 +398,13 @@ pub async fn forwarded(forward: Forward, upstream: Upstream) -> Seen {
     let outcome = forward.outcome;
     let (mut ticket, identity) = match forward.entry {
         Entry::Free | Entry::Allowance => return passed(upstream, outcome, None),
-        Entry::Window(identity) => return passed(upstream, outcome, Some(*identity)),
+        Entry::Window { identity, undelivered } => {
+            let seen = passed(upstream, outcome, Some(*identity));
+            if let Some(undelivered) = undelivered {
+                undelivered.finish(seen.served);
+            }
+            return seen;
+        }
         Entry::Paid { ticket, identity } => (ticket, *identity),
     };
     let (status, complete) = match upstream {

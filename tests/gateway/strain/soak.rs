@@ -231,8 +231,7 @@ fn compare(tales: &[Tale], ledger: &HashMap<String, Line>, books: &Books, revenu
         let (moved, line, hits) = (books.moved(&tale.payer), ledger.get(&tale.payer), ids.remove(&tale.payer));
         let settled = line.is_some_and(|line| line.state == "settled");
         let has_window = tale.route.starts_with(WINDOWS);
-        // Inside its window a payment opens the route without being delivered for good.
-        let is_owed = settled && !line.is_some_and(|line| line.is_delivered) && !(has_window && tale.served > 0);
+        let is_owed = settled && !line.is_some_and(|line| line.is_delivered);
         let most = if has_window { USES } else { 1 };
         let rules = [
             ("charged at most once", moved.len() <= 1),

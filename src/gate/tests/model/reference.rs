@@ -162,7 +162,7 @@ impl Reference {
         };
         let is_good = status < 400;
         match flight {
-            Flight::Window => return Ok(Told { status, served: upstream == Upstream::Answers(status) && is_good }),
+            Flight::Window => {}
             Flight::Unpaid(status) => return Ok(told(status)),
             Flight::Reserved if !is_good => return self.release(kill).map(|()| told(status)),
             Flight::Reserved => {
@@ -177,8 +177,8 @@ impl Reference {
         if !is_good || upstream != Upstream::Answers(status) {
             return Ok(told(status));
         }
-        pass(kill, Point::Delivered)?;
-        if let Money::Settled { delivered, .. } = &mut self.money {
+        if let Money::Settled { delivered: delivered @ false, .. } = &mut self.money {
+            pass(kill, Point::Delivered)?;
             *delivered = true;
         }
         Ok(Told { status, served: true })
