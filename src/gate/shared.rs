@@ -140,7 +140,11 @@ impl Shared {
 fn is_done(transition: &Transition, record: &Record) -> bool {
     match transition {
         Transition::Settling => record.state == State::Settling,
-        Transition::Settled { .. } | Transition::Ruled(Ruling::Settled { .. }) => record.state == State::Settled,
+        // Others who took the payment over do not know who was asked: what they found out is theirs.
+        Transition::Settled { facilitator, .. } => {
+            record.state == State::Settled && record.facilitator.as_ref() == Some(facilitator)
+        }
+        Transition::Ruled(Ruling::Settled { .. }) => record.state == State::Settled,
         Transition::Unknown { .. } => record.state == State::Unknown,
         Transition::Released { .. } | Transition::Failed { .. } | Transition::Ruled(Ruling::Failed) => {
             record.state == State::Failed

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 pub use self::verdict::{Resolution, Source, Verdict};
 pub use self::witness::{Effort, Witnesses};
-use crate::ledger::{Claim, Ledger, LedgerError, Postponement, Transition, UnixMillis, Unresolved};
+use crate::ledger::{Claim, Ledger, LedgerError, Postponement, Record, Transition, UnixMillis, Unresolved};
 use crate::telemetry::{self, Metrics, ResolvedBy};
 use crate::x402::PaymentId;
 
@@ -107,7 +107,7 @@ impl Resolver {
                     transaction: transaction.clone().unwrap_or_default(),
                     payer: payer.clone(),
                 };
-                self.ledger.advance(id, settled, now).await
+                self.settled(id, settled, now).await
             }
             Verdict::Failed { why } => {
                 self.ledger.advance(id, Transition::Failed { error: why.as_str().into() }, now).await
@@ -143,6 +143,25 @@ impl Resolver {
             ),
         }
         Ok(())
+    }
+}
+
+impl Resolver {
+    /// Tried once more where the answer was lost: what was carried out all the same is this worker's to count.
+    async fn settled(&self, id: &PaymentId, settled: Transition, now: UnixMillis) -> Result<(), LedgerError> {
+        match self.ledger.advance(id, settled.clone(), now).await {
+            Err(LedgerError::Unavailable(_)) => {}
+            written @ (Ok(()) | Err(LedgerError::Conflict { .. })) => return written,
+        }
+        match self.ledger.advance(id, settled, now).await {
+            Err(conflict @ LedgerError::Conflict { .. }) => {
+                // Nobody else looks while this worker claims it, but an operator may rule.
+                let is_ours = |record: Record| record.settled_at == Some(now) && !record.by_operator;
+                let record = self.ledger.find(id).await?;
+                if record.is_some_and(is_ours) { Ok(()) } else { Err(conflict) }
+            }
+            written @ (Ok(()) | Err(LedgerError::Unavailable(_))) => written,
+        }
     }
 }
 

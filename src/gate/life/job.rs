@@ -133,12 +133,7 @@ impl Job {
     }
 
     async fn settled(self: &Arc<Job>, facilitator: Arc<str>, money: Money) -> Ended {
-        let settled = Transition::Settled {
-            facilitator,
-            transaction: money.transaction.clone(),
-            payer: Some(money.payer.clone()),
-        };
-        if let Err(error) = self.keep(settled).await {
+        if let Err(error) = self.keep_settled(facilitator, money.clone()).await {
             error!(
                 payment_id = %self.id, transaction = %money.transaction, %error,
                 "settled, but not written: the client is told to send the same payment again"
@@ -147,7 +142,6 @@ impl Job {
         }
         self.open_window(&money).await;
         self.hold.delivering();
-        self.metrics.settled(money.network.caip2(), &money.asset, money.amount.to_f64_lossy());
         Ended::Settled(money)
     }
 

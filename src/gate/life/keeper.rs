@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use super::Money;
 use super::job::Job;
 use crate::gate::{Shared, unix_millis};
 use crate::ledger::{LedgerError, Transition};
@@ -20,20 +21,30 @@ pub(super) struct Happened {
     transition: Transition,
     /// Whose hold it is kept with.
     job: Option<Arc<Job>>,
+    /// What moved: revenue as soon as it is written, by whichever try.
+    money: Option<Money>,
 }
 
 impl Job {
     /// Writes down what has happened, as [`Happened::keep`].
     pub(super) async fn keep(self: &Arc<Job>, transition: Transition) -> Result<(), LedgerError> {
         let (shared, id) = (self.shared.clone(), self.id.clone());
-        Happened { shared, id, transition, job: Some(self.clone()) }.keep().await
+        Happened { shared, id, transition, job: Some(self.clone()), money: None }.keep().await
+    }
+
+    /// Writes down that the money moved, and counts it.
+    pub(super) async fn keep_settled(self: &Arc<Job>, facilitator: Arc<str>, money: Money) -> Result<(), LedgerError> {
+        let (shared, id) = (self.shared.clone(), self.id.clone());
+        let (transaction, payer) = (money.transaction.clone(), Some(money.payer.clone()));
+        let transition = Transition::Settled { facilitator, transaction, payer };
+        Happened { shared, id, transition, job: Some(self.clone()), money: Some(money) }.keep().await
     }
 }
 
 impl Happened {
     /// To a payment that nobody need hold.
     pub(super) fn unheld(shared: Arc<Shared>, id: PaymentId, transition: Transition) -> Happened {
-        Happened { shared, id, transition, job: None }
+        Happened { shared, id, transition, job: None, money: None }
     }
 
     /// Writes it down. Where the ledger is unavailable, a task of its own goes on trying.
@@ -45,8 +56,16 @@ impl Happened {
                 "not written: it is kept, and written as soon as the ledger works again"
             );
             self.shared.keepers.clone().spawn(self.write_later());
+        } else if written.is_ok() {
+            self.count();
         }
         written
+    }
+
+    fn count(&self) {
+        if let (Some(job), Some(money)) = (&self.job, &self.money) {
+            job.metrics.settled(money.network.caip2(), &money.asset, money.amount.to_f64_lossy());
+        }
     }
 
     async fn write_later(self) {
@@ -80,7 +99,8 @@ impl Happened {
     async fn is_over(&self, written: Result<(), LedgerError>) -> bool {
         match written {
             Ok(()) => {
-                info!(payment_id = %self.id, outcome = self.transition.name(), "written, now that the ledger works again")
+                self.count();
+                info!(payment_id = %self.id, outcome = self.transition.name(), "written, now that the ledger works again");
             }
             Err(conflict @ LedgerError::Conflict { .. }) => {
                 info!(payment_id = %self.id, %conflict, "others have found it out, or are about to");

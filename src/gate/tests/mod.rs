@@ -22,6 +22,7 @@ mod redelivery;
 mod refusals;
 mod resolution;
 mod retention;
+mod revenue;
 mod tickets;
 mod windows;
 

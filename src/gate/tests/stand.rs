@@ -347,6 +347,13 @@ impl Stand {
         self.facilitator.sandbox.transfers()
     }
 
+    /// What is counted as revenue, in atomic units.
+    pub fn revenue(&self) -> f64 {
+        let shown = self.metrics.render();
+        let series = shown.lines().filter(|line| line.starts_with("farebox_revenue_atomic_total{"));
+        series.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+    }
+
     pub async fn state(&self, signed: &Signed) -> Option<State> {
         self.ledger.record(&signed.id()).await.map(|record| record.state)
     }
