@@ -1,12 +1,12 @@
 //! One generation of the config with all that lives beside it: quoted offers, rendered challenges, the
 //! facilitators that settle them. Built whole, swapped whole, never changed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use alloy::primitives::Address;
 
 use super::identity::Signer;
+use super::quoted::{self, Quoted};
 use crate::access::{PassCookie, PassKeys};
 use crate::config::{Charge, Config, Route, Terms};
 use crate::evm::eip3009::Token;
@@ -17,9 +17,6 @@ use crate::resolve::Witnesses;
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::x402::Offer;
 use crate::x402::challenge::ChallengeTemplate;
-
-/// Earlier generations that are remembered, however short they lived.
-const RETIRED_MAX: usize = 64;
 
 /// A compiled config and what its routes need at work.
 pub struct Generation {
@@ -33,23 +30,10 @@ pub struct Generation {
     pub pass_keys: Arc<PassKeys>,
     /// What signs what upstreams are told; `None`: nothing is signed.
     pub signer: Option<Signer>,
-    routes: Arc<Routes>,
-    /// What earlier generations quoted, newest first, for as long as a quote of theirs may be out.
-    retired: Vec<Retired>,
-}
-
-/// All routes of a generation, by the matcher's index.
-struct Routes {
-    live: Vec<LiveRoute>,
-    by_name: HashMap<Arc<str>, usize>,
-    /// The longest time for which a quote of these is honoured, or a payment of theirs redelivered.
-    remembered_seconds: u64,
-}
-
-#[derive(Clone)]
-struct Retired {
-    at: UnixMillis,
-    routes: Arc<Routes>,
+    /// By the matcher's index.
+    routes: Vec<LiveRoute>,
+    /// What earlier generations quoted.
+    quoted: Quoted,
 }
 
 /// A route at work.
@@ -94,7 +78,7 @@ impl Generation {
         previous: Option<(&Generation, UnixMillis)>,
     ) -> Generation {
         let facilitators = witnesses.facilitators().clone();
-        let live: Vec<LiveRoute> = config
+        let routes: Vec<LiveRoute> = config
             .routes
             .iter()
             .map(|route| LiveRoute {
@@ -106,14 +90,11 @@ impl Generation {
                 },
             })
             .collect();
-        let by_name = live.iter().enumerate().map(|(index, live)| (live.route.name.clone(), index)).collect();
-        let quotes = || live.iter().filter_map(|live| live.quote.as_ref());
-        let quoted = quotes().flat_map(|quote| &quote.offers).map(|quoted| quoted.offer.max_timeout_seconds);
-        let remembered_seconds = quoted.chain(quotes().map(|quote| quote.terms.redeliver.as_secs())).max().unwrap_or(0);
-        let retired = previous.map(|(previous, at)| previous.retire(at)).unwrap_or_default();
-        let routes = Arc::new(Routes { live, by_name, remembered_seconds });
+        let quoted = previous
+            .map(|(previous, at)| previous.quoted.and(previous.quotes(), at, quoted::OFFERS_MAX))
+            .unwrap_or_default();
         let signer = Signer::new(&config.server.upstream_secrets);
-        Generation { config, facilitators, witnesses, pass_keys, signer, routes, retired }
+        Generation { config, facilitators, witnesses, pass_keys, signer, routes, quoted }
     }
 
     /// The same config with what the facilitators supply by now; `None` where that changes no offer.
@@ -122,7 +103,7 @@ impl Generation {
             let now: Vec<QuotedOffer> = current_offers(&quote.terms, &self.facilitators).collect();
             !now.iter().map(|quoted| &quoted.offer).eq(quote.offers.iter().map(|quoted| &quoted.offer))
         };
-        if !self.routes.live.iter().filter_map(|live| live.quote.as_deref()).any(stale) {
+        if !self.quotes().any(|(_, quote)| stale(quote)) {
             return None;
         }
         let (config, witnesses) = (self.config.clone(), self.witnesses.clone());
@@ -131,49 +112,29 @@ impl Generation {
 
     /// The route of that index of the matcher.
     pub fn route(&self, index: usize) -> Option<&LiveRoute> {
-        self.routes.live.get(index)
+        self.routes.get(index)
     }
 
     /// Every route.
     pub fn routes(&self) -> &[LiveRoute] {
-        &self.routes.live
+        &self.routes
     }
 
     /// What earlier generations quoted for a route of that name and what is still honoured, newest first.
     pub fn earlier_offers(&self, route: &str, now: UnixMillis) -> impl Iterator<Item = &Arc<QuotedOffer>> {
-        self.retired.iter().flat_map(move |retired| {
-            let honoured =
-                move |quoted: &&Arc<QuotedOffer>| still_honoured(retired.at, quoted.offer.max_timeout_seconds, now);
-            retired.offers(route).iter().filter(honoured)
-        })
+        self.quoted.honoured(route, now)
     }
 
     /// Everything that is remembered of what earlier generations quoted for a route of that name: what a payment that
     /// was settled then may have paid.
     pub fn remembered_offers(&self, route: &str) -> impl Iterator<Item = &Arc<QuotedOffer>> {
-        self.retired.iter().flat_map(move |retired| retired.offers(route))
+        self.quoted.remembered(route)
     }
 
-    fn retire(&self, now: UnixMillis) -> Vec<Retired> {
-        std::iter::once(Retired { at: now, routes: self.routes.clone() })
-            .chain(self.retired.iter().cloned())
-            .filter(|retired| still_honoured(retired.at, retired.routes.remembered_seconds, now))
-            .take(RETIRED_MAX)
-            .collect()
+    /// What each priced route asks for, by its name.
+    fn quotes(&self) -> impl Iterator<Item = (&Arc<str>, &Quote)> {
+        self.routes.iter().filter_map(|live| Some((&live.route.name, live.quote.as_deref()?)))
     }
-}
-
-impl Retired {
-    fn offers(&self, route: &str) -> &[Arc<QuotedOffer>] {
-        let live = self.routes.by_name.get(route).and_then(|index| self.routes.live.get(*index));
-        live.and_then(|live| live.quote.as_ref()).map_or(&[], |quote| &quote.offers)
-    }
-}
-
-/// Whether a quote that was last shown at `retired_at` is still good.
-fn still_honoured(retired_at: UnixMillis, timeout_seconds: u64, now: UnixMillis) -> bool {
-    let timeout = i64::try_from(timeout_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
-    now.saturating_sub(retired_at) <= timeout
 }
 
 impl Quote {

@@ -16,6 +16,7 @@ pub mod identity;
 pub mod life;
 mod limits;
 mod pace;
+mod quoted;
 mod refusal;
 mod shared;
 #[cfg(test)]

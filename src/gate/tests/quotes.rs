@@ -10,6 +10,7 @@ use super::MODES;
 use super::stand::{Ask, HOUSE, Stand, Upstream, route};
 use super::wallet::{Signed, Wallet};
 use crate::facilitator::{Settlement, Verification};
+use crate::gate::quoted::Quoted;
 use crate::telemetry::Outcome;
 use crate::x402::header::encode_json;
 
@@ -55,13 +56,90 @@ async fn a_quote_survives_more_than_one_reload() {
     }
 }
 
+fn price(cents: usize) -> String {
+    route("").replace("0.10", &format!("{}.{:02}", cents / 100, cents % 100))
+}
+
+/// An operator who changes the price every second, for longer than a quote is good.
 #[tokio::test]
-async fn reloads_without_end_are_not_remembered_without_end() {
-    let mut stand = Stand::paid("").await;
-    for _ in 0..200 {
-        stand = stand.reloaded(HOUSE, &route(""), Duration::ZERO);
+async fn a_quote_is_honoured_for_its_time_however_often_the_file_is_read() {
+    let house = HOUSE.replace("60s", "300s");
+    let first = Stand::over(&house, &price(10)).await;
+    let mut stands = vec![first.clone()];
+    for ago in (0..400).rev() {
+        let cents = 10 + stands.len();
+        stands.push(stands[stands.len() - 1].reloaded(&house, &price(cents), Duration::from_secs(ago)));
     }
-    assert_eq!(stand.generation.remembered_offers("paid").count(), 64);
+    let last = &stands[400];
+    // Each was shown for a second, the first until 399 seconds ago; between them is time for the test itself.
+    for (shown, honoured) in [(0, false), (90, false), (150, true), (250, true), (399, true), (400, true)] {
+        for v1 in [false, true] {
+            let signed = Wallet::new().pay(&stands[shown].offer("paid"));
+            let ask =
+                if v1 { Ask::get("/paid").with("x-payment", signed.v1()) } else { Ask::get("/paid").paying(&signed) };
+            let seen = last.visit(&ask, OK).await;
+            let expected = if honoured { Outcome::Paid } else { Outcome::Refused };
+            assert_eq!(seen.outcome, expected, "reload {shown}, v1 {v1}: {}", seen.error());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reload_that_changes_no_terms_costs_no_memory_and_keeps_them_good() {
+    let mut stand = Stand::paid("").await;
+    for second in 0..200 {
+        stand = stand.reloaded(HOUSE, &price(10 + second % 2 * 10), Duration::ZERO);
+    }
+    assert_eq!(stand.generation.remembered_offers("paid").count(), 2);
+    let amounts: Vec<String> =
+        stand.generation.remembered_offers("paid").map(|quoted| quoted.offer.amount.to_string()).collect();
+    assert_eq!(amounts, ["100000", "200000"], "newest first");
+}
+
+#[tokio::test]
+async fn what_can_neither_be_paid_nor_owed_any_more_is_forgotten() {
+    let before = Stand::paid("redeliver = \"2m\"").await;
+    // Honoured for one minute, and owed for two more.
+    for (ago, remembered) in [(179, 2), (181, 1)] {
+        let between = before.reloaded(HOUSE, &price(20), Duration::from_secs(ago));
+        let after = between.reloaded(HOUSE, &price(30), Duration::ZERO);
+        assert_eq!(after.generation.remembered_offers("paid").count(), remembered, "{ago} s ago");
+    }
+}
+
+#[tokio::test]
+async fn a_quote_of_a_route_that_was_away_is_honoured_when_it_is_back() {
+    let first = Stand::paid("").await;
+    let other = price(10).replace("paid", "other");
+    let away = first.reloaded(HOUSE, &other, Duration::from_secs(30));
+    let back = away.reloaded(HOUSE, &format!("{}{other}", price(20)), Duration::from_secs(10));
+    let signed = Wallet::new().pay(&first.offer("paid"));
+    assert_eq!(back.visit(&Ask::get("/paid").paying(&signed), OK).await.outcome, Outcome::Paid);
+}
+
+#[tokio::test]
+async fn more_offers_than_are_remembered_push_out_those_whose_time_is_over_first() {
+    let two = |cents| format!("{}{}", price(cents), price(cents + 1).replace("paid", "other"));
+    let stands = [Stand::new(&two(10)).await, Stand::new(&two(20)).await, Stand::new(&two(30)).await];
+    let remembered = |offers_max: usize| {
+        let quoted = stands.iter().zip(1..).fold(Quoted::default(), |quoted, (stand, now)| {
+            let shown = stand.generation.routes().iter();
+            let shown = shown.map(|live| (&live.route.name, live.quote.as_deref().unwrap()));
+            quoted.and(shown, now, offers_max)
+        });
+        let amounts =
+            |route| quoted.remembered(route).map(|quoted| quoted.offer.amount.to_string()).collect::<Vec<_>>();
+        [amounts("paid"), amounts("other")]
+    };
+    assert_eq!(remembered(6).map(|amounts| amounts.len()), [3, 3]);
+    let [paid, other] = remembered(5);
+    assert_eq!((paid.len() + other.len(), &paid[..2], &other[..2]), (5, &paid_of(30, 20)[..], &paid_of(31, 21)[..]));
+    assert_eq!(remembered(4), [paid_of(30, 20), paid_of(31, 21)]);
+    assert_eq!(remembered(0).map(|amounts| amounts.len()), [0, 0]);
+}
+
+fn paid_of(first: u64, second: u64) -> Vec<String> {
+    [first, second].map(|cents| (cents * 10_000).to_string()).to_vec()
 }
 
 const TWO_COINS: &str = r#"
