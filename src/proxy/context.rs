@@ -59,6 +59,8 @@ pub(super) struct Context {
     pub(super) lingers: bool,
     /// The payment in whose window it rides, where nothing was delivered under it so far.
     pub(super) undelivered: Option<Undelivered>,
+    /// HTTP/2: how often all had gone out before the last piece of what is to be delivered.
+    pub(super) flushes: u64,
     /// What the client gets instead of what the upstream said.
     pub(super) instead: Option<Answer>,
     /// The payment's id, for the log.
@@ -96,6 +98,7 @@ impl Context {
             ticket: None,
             lingers: false,
             undelivered: None,
+            flushes: 0,
             instead: None,
             payment: None,
             money: None,

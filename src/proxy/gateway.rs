@@ -1,11 +1,11 @@
 //! The phases of a request, as Pingora calls them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{StatusCode, Version, header};
+use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -14,6 +14,8 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::access_log;
 use super::context::{Body, Context};
+use super::delivered;
+use super::failure::{self, BODY_TOO_LARGE, UNPAID, is_our_own};
 use super::forward::{self, Client};
 use super::heads;
 use super::house::House;
@@ -26,12 +28,6 @@ use crate::gate::life::{self, Head};
 use crate::gate::unfit::Unfit;
 use crate::gate::{Entry, Forward, Verdict, unix_seconds};
 use crate::telemetry::{Closed, Limit, Outcome};
-
-/// What a request ends with when its payment did not settle: the answer has been made, the upstream's is dropped.
-const UNPAID: ErrorType = ErrorType::new("unpaid");
-
-/// What a priced request ends with whose body turned out too long.
-const BODY_TOO_LARGE: ErrorType = ErrorType::new("body too large");
 
 /// The proxy's hooks.
 pub(super) struct Gateway {
@@ -51,7 +47,7 @@ impl ProxyHttp for Gateway {
 
     /// The head has been read: from here on other limits hold.
     async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Context) -> Result<()> {
-        if let Some(clock) = clock_of(session) {
+        if let Some(clock) = Clock::of(session) {
             clock.head_came();
         }
         let live = self.house.live();
@@ -196,7 +192,7 @@ impl ProxyHttp for Gateway {
     /// The upstream's head: where a payment is settled, or its settlement waited for.
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
@@ -221,6 +217,7 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         ctx.good = !life::refused_by_upstream(status);
+        delivered::note(session, ctx);
         let mut parts = heads::take_response(response);
         forward::strip_ours(&mut parts.headers);
         if let Some(ticket) = &mut ctx.ticket {
@@ -250,6 +247,20 @@ impl ProxyHttp for Gateway {
         forward::make_private(&mut parts.headers);
         *response = parts.into();
         Ok(())
+    }
+
+    /// Before each piece is queued or written. An end without a byte may have been sent with what came before it.
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if body.as_ref().is_some_and(|body| !body.is_empty()) {
+            delivered::note(session, ctx);
+        }
+        Ok(None)
     }
 
     /// Only a connection that failed before anything was sent, or a request that may be sent twice, is tried again.
@@ -288,15 +299,7 @@ impl ProxyHttp for Gateway {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
         let answered = answered(session).is_some();
-        let trouble = match trouble_of(error) {
-            // Over HTTP/2 the engine has no time of its own for a body that stands still.
-            Some(Trouble::UpstreamTimeout)
-                if !answered && *error.etype() == ErrorType::ReadTimedout && owes_body(session, ctx) =>
-            {
-                Some(Trouble::RequestTimeout)
-            }
-            trouble => trouble,
-        };
+        let trouble = failure::trouble(session, ctx, error);
         if matches!(trouble, Some(Trouble::RequestTimeout)) {
             self.house.metrics.closed(Closed::Body);
         }
@@ -330,7 +333,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
-        let delivered = error.is_none() && ctx.good;
+        let delivered = error.is_none() && ctx.good && delivered::in_full(session, ctx).await;
         if let Some(ticket) = ctx.ticket.take() {
             ticket.finish(delivered);
         }
@@ -416,60 +419,4 @@ async fn answer(session: &mut Session, ctx: &mut Context, made: Answer, outcome:
     ctx.outcome = outcome;
     ctx.lingers = respond::write(session, made).await?;
     Ok(true)
-}
-
-/// Whether the client has yet to send a part of its body, for which an upstream waits with its answer. Who asked for
-/// leave to send any owes nothing before it is given.
-fn owes_body(session: &Session, ctx: &Context) -> bool {
-    match ctx.body {
-        Body::Whole => false,
-        Body::Begun => true,
-        Body::Awaited => !session.req_header().headers.contains_key(header::EXPECT),
-    }
-}
-
-/// What watches the connection that a request came on.
-fn clock_of(session: &Session) -> Option<&Clock> {
-    let digest = session.digest()?.proxy_digest.as_ref()?;
-    digest.user_data.as_ref()?.downcast_ref::<Arc<Clock>>().map(|clock| &**clock)
-}
-
-/// An error by which the gateway ends a request itself.
-fn is_our_own(error: &Error) -> bool {
-    [UNPAID, BODY_TOO_LARGE].contains(error.etype())
-}
-
-/// Whose fault an error is, as far as a client is told; `None` where there is no client any more.
-fn trouble_of(error: &Error) -> Option<Trouble> {
-    match error.esource() {
-        ErrorSource::Upstream => Some(match error.etype() {
-            ErrorType::ConnectTimedout
-            | ErrorType::TLSHandshakeTimedout
-            | ErrorType::ReadTimedout
-            | ErrorType::WriteTimedout => Trouble::UpstreamTimeout,
-            ErrorType::ConnectRefused
-            | ErrorType::ConnectNoRoute
-            | ErrorType::ConnectError
-            | ErrorType::ConnectProxyFailure
-            | ErrorType::BindError
-            | ErrorType::SocketError
-            | ErrorType::TLSHandshakeFailure
-            | ErrorType::InvalidCert
-            | ErrorType::HandshakeError => Trouble::UpstreamUnreachable,
-            _ => Trouble::UpstreamBroken,
-        }),
-        ErrorSource::Downstream => match error.etype() {
-            ErrorType::WriteError
-            | ErrorType::WriteTimedout
-            | ErrorType::ReadError
-            | ErrorType::ConnectionClosed
-            | ErrorType::H2Error => None,
-            ErrorType::ReadTimedout => Some(Trouble::RequestTimeout),
-            _ => Some(Trouble::Unfit(Unfit::Unreadable)),
-        },
-        ErrorSource::Internal | ErrorSource::Unset => Some(match error.etype() {
-            ErrorType::ConnectNoRoute => Trouble::UpstreamUnreachable,
-            _ => Trouble::Internal,
-        }),
-    }
 }

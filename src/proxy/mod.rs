@@ -4,6 +4,8 @@
 
 mod access_log;
 mod context;
+mod delivered;
+mod failure;
 mod forward;
 mod gateway;
 mod heads;

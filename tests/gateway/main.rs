@@ -18,6 +18,7 @@ mod forwarding;
 mod heads;
 mod hostile;
 mod identity;
+mod last_byte;
 mod ledger_trouble;
 mod limits;
 mod malformed;

@@ -5,11 +5,14 @@
 //! request running.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use pingora::proxy::Session;
 use tokio::time::Instant;
 
+use super::outflow::Outflow;
 use crate::config::Connections;
 use crate::telemetry::Closed;
 
@@ -23,6 +26,8 @@ pub(in crate::proxy) struct Clock {
     multiplexed: AtomicBool,
     /// HTTP/2: streams that are open.
     streams: AtomicUsize,
+    /// HTTP/2: what has gone out.
+    outflow: Outflow,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +41,12 @@ enum Phase {
 }
 
 impl Clock {
+    /// What watches the connection that a request came on.
+    pub(in crate::proxy) fn of(session: &Session) -> Option<&Clock> {
+        let digest = session.digest()?.proxy_digest.as_ref()?;
+        digest.user_data.as_ref()?.downcast_ref::<Arc<Clock>>().map(|clock| &**clock)
+    }
+
     /// One that waits for a first request from now on.
     pub(super) fn start() -> Clock {
         Clock {
@@ -43,6 +54,7 @@ impl Clock {
             state: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
             streams: AtomicUsize::new(0),
+            outflow: Outflow::default(),
         }
     }
 
@@ -78,6 +90,11 @@ impl Clock {
     pub(super) fn multiplex(&self) {
         self.multiplexed.store(true, Ordering::Relaxed);
         self.set(Phase::Idle);
+    }
+
+    /// What has gone out to the client, where the engine does not wait for it itself.
+    pub(in crate::proxy) fn outflow(&self) -> Option<&Outflow> {
+        self.is_multiplexed().then_some(&self.outflow)
     }
 
     /// Whether it is an HTTP/2 connection.

@@ -7,6 +7,7 @@
 mod clock;
 mod edge;
 mod files;
+mod outflow;
 mod proxy_header;
 mod socket;
 mod tls;

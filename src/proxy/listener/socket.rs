@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::clock::Clock;
+use super::outflow::Outflow;
 use crate::telemetry::{Closed, Metrics};
 
 /// Bytes that are gathered before they are written to a client: a whole challenge leaves in one write.
@@ -115,6 +116,9 @@ impl Drop for Socket {
         {
             tracing::debug!(%error, "the last bytes for a client were lost");
         }
+        if let Some(outflow) = self.clock.outflow() {
+            outflow.over();
+        }
     }
 }
 
@@ -155,6 +159,7 @@ impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let socket = self.get_mut();
         let poll = Pin::new(&mut socket.stream).poll_write(cx, buf);
+        socket.clock.outflow().into_iter().for_each(Outflow::given);
         socket.stall.watch(cx, poll)
     }
 
@@ -165,6 +170,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         let socket = self.get_mut();
         let poll = Pin::new(&mut socket.stream).poll_write_vectored(cx, bufs);
+        socket.clock.outflow().into_iter().for_each(Outflow::given);
         socket.stall.watch(cx, poll)
     }
 
@@ -175,6 +181,12 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
         let poll = Pin::new(&mut socket.stream).poll_flush(cx);
+        if let Some(outflow) = socket.clock.outflow() {
+            match &poll {
+                Poll::Ready(Ok(())) => outflow.flushed(),
+                Poll::Ready(Err(_)) | Poll::Pending => {}
+            }
+        }
         socket.stall.watch(cx, poll)
     }
 

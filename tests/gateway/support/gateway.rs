@@ -195,7 +195,21 @@ impl Gateway {
         Usage::of(self.process.id)
     }
 
-    /// Stands still until [`Gateway::sigcont`].
+    /// Stands still until [`Gateway::sigcont`], every thread of it.
+    pub async fn stand_still(&self) {
+        self.sigstop();
+        eventually("the gateway to stand still", async || {
+            let mut threads = std::fs::read_dir(format!("/proc/{}/task", self.process.id)).expect("its threads");
+            let stands = |thread: std::io::Result<std::fs::DirEntry>| {
+                let stat = std::fs::read_to_string(thread.expect("a thread").path().join("stat")).expect("its state");
+                stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+            };
+            threads.all(stands).then_some(())
+        })
+        .await;
+    }
+
+    /// Stands still until [`Gateway::sigcont`], or is about to.
     pub fn sigstop(&self) {
         self.process.signal("STOP");
     }

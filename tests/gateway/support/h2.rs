@@ -34,7 +34,7 @@ pub struct Http2 {
     /// The header blocks of the requests that are sent next.
     next: mpsc::UnboundedSender<Next>,
     /// The connection and what lies between it and the socket.
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 /// The header block of a request, and whom to tell that it is on its way.
@@ -46,6 +46,11 @@ impl Http2 {
         let stream = within("a connection", TcpStream::connect(address)).await.expect("a connection");
         stream.set_nodelay(true).expect("a socket option");
         Http2::over(stream, address.to_string(), "http").await
+    }
+
+    /// Is gone without a word more than a reset, where its socket was opened so.
+    pub async fn vanish(mut self) {
+        self.tasks.shutdown().await;
     }
 
     /// One on a stream that is open already, such as one of TLS.
@@ -61,7 +66,7 @@ impl Http2 {
         tasks.spawn(async move {
             let _ = connection.await;
         });
-        Http2 { authority, scheme, requests, next, _tasks: tasks }
+        Http2 { authority, scheme, requests, next, tasks }
     }
 
     /// One request on a stream of its own, and the whole response. A field named `:authority` or `:scheme` stands for

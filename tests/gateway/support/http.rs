@@ -253,6 +253,11 @@ impl Connection {
         self.reader.buffer.len()
     }
 
+    /// Is gone without a word more than a reset, and takes nothing that is still on its way.
+    pub fn vanish(self) {
+        self.reader.stream.set_zero_linger().expect("a socket option");
+    }
+
     /// Whether the peer has closed the connection without sending anything more.
     pub async fn is_closed(&mut self) -> bool {
         self.reader.buffer.is_empty() && within("the end of the connection", self.reader.fill()).await == 0

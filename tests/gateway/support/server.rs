@@ -35,6 +35,8 @@ pub enum Answer {
     Full { status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8> },
     /// A chunked 200 of `text/event-stream`; each piece is written as it comes, the end when the sender is dropped.
     Stream(mpsc::Receiver<Vec<u8>>),
+    /// A 200 that announces so many bytes; each piece is written as it comes.
+    Announced(usize, mpsc::Receiver<Vec<u8>>),
     /// A response that waits to be let go.
     Held(oneshot::Receiver<()>, Box<Answer>),
     /// A response, and word when every byte of it has been written.
@@ -168,6 +170,14 @@ async fn write(reader: &mut Reader, answer: Answer, is_head: bool) -> Option<()>
                 reader.stream.write_all(&bytes).await.ok()?;
             }
             reader.stream.write_all(b"0\r\n\r\n").await.ok()
+        }
+        Answer::Announced(length, mut pieces) => {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+            reader.stream.write_all(head.as_bytes()).await.ok()?;
+            while let Some(piece) = pieces.recv().await {
+                reader.stream.write_all(&piece).await.ok()?;
+            }
+            Some(())
         }
         Answer::Held(released, answer) => {
             // A latch that is dropped lets go as well: a test that ends must not leave its gateway hanging.

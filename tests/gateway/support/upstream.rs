@@ -80,6 +80,13 @@ impl Upstream {
         self.queue(Answer::Stream(receiver));
         sender
     }
+
+    /// The same, where the response announces so many bytes.
+    pub fn announce(&self, length: usize) -> mpsc::Sender<Vec<u8>> {
+        let (sender, receiver) = mpsc::channel(16);
+        self.queue(Answer::Announced(length, receiver));
+        sender
+    }
 }
 
 impl State {
