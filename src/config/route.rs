@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::declared::Declarations;
 use super::diagnostic::{Diagnostic, Span};
 use super::rate::{self, RouteLimit};
+use super::reference::Origin;
 use super::section::{Keys, Reader, Section, Text};
 use super::terms::{self, Charge, Priced};
 use super::upstream::Upstream;
@@ -79,6 +80,8 @@ struct Matched {
     at: Span,
     name: Option<Text>,
     pattern: Pattern,
+    /// Whether a message may say it: no part of it came from the environment or from a file.
+    sayable: bool,
 }
 
 /// Reads `[[route]]`.
@@ -98,9 +101,9 @@ pub(super) fn read(
         let charge = terms::read(reader, &section, ways);
         let is_free = matches!(charge, Some((Charge::Free, _)));
         let limit = rate::read_limit(reader, &section, is_free);
-        if let Some(mut pattern) = pattern {
+        if let Some((mut pattern, sayable)) = pattern {
             pattern.path.any_case = upstream.as_ref().is_some_and(|name| folds_case(upstreams, name));
-            matched.push(Matched { at: pattern_span(&section), name, pattern });
+            matched.push(Matched { at: pattern_span(&section), name, pattern, sayable });
             charged.push((upstream, charge, limit));
         }
     }
@@ -139,17 +142,24 @@ fn read_name(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Text> {
     Some(name)
 }
 
-fn read_pattern(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Pattern> {
-    let host = section.text(reader, "host", HOST_HELP);
+/// With whether a message may say it.
+fn read_pattern(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<(Pattern, bool)> {
+    let mut sayable = true;
+    let host = section.text(reader, "host", HOST_HELP).inspect(|text| sayable &= is_literal(text));
     let host_given = section.value("host").is_some();
     let host = host.and_then(|text| pattern(reader, &text, HostPattern::parse, "not a host", HOST_HELP));
-    let path = section.required_text(reader, "path", PATH_HELP);
+    let path = section.required_text(reader, "path", PATH_HELP).inspect(|text| sayable &= is_literal(text));
     let path = path.and_then(|text| pattern(reader, &text, PathPattern::parse, "not a path", PATH_HELP));
     let methods = read_methods(reader, section);
     if host_given && host.is_none() {
         return None;
     }
-    Some(Pattern { host, path: path?, methods: methods? })
+    let (methods, methods_sayable) = methods?;
+    Some((Pattern { host, path: path?, methods }, sayable && methods_sayable))
+}
+
+fn is_literal(text: &Text) -> bool {
+    text.origin == Origin::Literal
 }
 
 fn pattern<T>(
@@ -169,9 +179,10 @@ fn pattern<T>(
     }
 }
 
-fn read_methods(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Methods> {
+/// With whether a message may say them.
+fn read_methods(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<(Methods, bool)> {
     let Some(texts) = section.texts(reader, "methods", METHODS_HELP) else {
-        return section.value("methods").is_none().then_some(Methods::Any);
+        return section.value("methods").is_none().then_some((Methods::Any, true));
     };
     if texts.value.is_empty() {
         reader.report(Diagnostic::error(texts.span, "`methods` is empty: the route would match nothing", METHODS_HELP));
@@ -193,7 +204,8 @@ fn read_methods(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Method
         right = false;
     }
     let names: Vec<&str> = texts.value.iter().map(|text| text.value.as_str()).collect();
-    Methods::parse(&names).ok().filter(|_| right)
+    let methods = Methods::parse(&names).ok().filter(|_| right)?;
+    Some((methods, texts.value.iter().all(is_literal)))
 }
 
 fn folds_case(upstreams: &Declarations<Upstream>, name: &str) -> bool {
@@ -253,10 +265,12 @@ fn names(reader: &mut Reader<'_>, routes: &[Matched]) -> Vec<Arc<str>> {
 
 fn report_tie(reader: &mut Reader<'_>, tie: Tie, routes: &[Matched]) {
     let (Some(first), Some(second)) = (routes.get(tie.first), routes.get(tie.second)) else { return };
-    let title = format!(
-        "two routes tie: `{}` and `{}` could answer the same request with equal right",
-        first.pattern, second.pattern
-    );
+    let both = if first.sayable && second.sayable {
+        format!("`{}` and `{}`", first.pattern, second.pattern)
+    } else {
+        "they".to_owned()
+    };
+    let title = format!("two routes tie: {both} could answer the same request with equal right");
     let help = if first.pattern.path.any_case || second.pattern.path.any_case {
         "their paths match in any case, because an upstream is `case_insensitive`: make one more specific by its host, \
          path or methods, or take one out"
