@@ -2,7 +2,7 @@
 //!
 //! Payments are decoded liberally where clients differ (base64 alphabet, padding, key order, unknown fields) and
 //! strictly where money depends on it (types, digits, lengths). How many bytes a header may have is for the caller
-//! to limit; the depth of the JSON is limited by serde_json, to 128.
+//! to limit; the depth of the JSON is limited by serde_json, to 127, and a payment's to one less, see [`decode_payment`].
 
 use alloy::primitives::{Address, B256};
 use base64::Engine;
@@ -45,6 +45,10 @@ pub enum DecodeError {
     },
 }
 
+/// What a client is told of a payment that [`can_be_kept`] refuses.
+const NOT_KEPT: &str =
+    "the JSON nests too deep, or holds a number with more digits than are kept: write it as a string";
+
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
     .with_decode_allow_trailing_bits(true);
@@ -72,10 +76,19 @@ impl Dialect {
 /// Decodes the value of a payment header of that dialect.
 ///
 /// A payload of the other version is refused as [`DecodeError::Version`], as the reference implementation does: the
-/// header decides in which dialect a client is answered.
+/// header decides in which dialect a client is answered. One that could not be read back from the ledger is malformed:
+/// its outcome could not be asked for a second time.
 pub fn decode_payment(dialect: Dialect, value: &[u8]) -> Result<Payment, DecodeError> {
     // Of keys that stand twice the last one counts, here and in `json`, from which the facilitator is asked.
-    read_payment(dialect, decode_json(value)?)
+    let payment = read_payment(dialect, decode_json(value)?)?;
+    if can_be_kept(&payment.json) { Ok(payment) } else { Err(DecodeError::Malformed(NOT_KEPT.to_owned())) }
+}
+
+/// Whether the ledger, which keeps a payment one level deep in what its facilitator was asked, gives back the same: not
+/// where it nests as deep as can be read, nor a fraction whose last digit changes with each reading.
+fn can_be_kept(json: &Value) -> bool {
+    let kept = serde_json::to_string(&[json]).unwrap_or_default();
+    serde_json::from_str::<[Value; 1]>(&kept).is_ok_and(|[read]| read == *json)
 }
 
 /// Reads a payment of that dialect from its JSON.

@@ -324,3 +324,18 @@ proptest! {
         let _ = decode_settlement(&bytes);
     }
 }
+
+/// The ledger keeps a payment in what its facilitator was asked, one level deeper, and asks again from there.
+#[test]
+fn a_payment_that_could_not_be_read_back_is_malformed() {
+    let with = |extra: String| {
+        let mut json = v2_payment().to_string();
+        json.truncate(json.len() - 1);
+        decode_payment(Dialect::V2, STANDARD.encode(format!("{json},\"extra\":{extra}}}")).as_bytes())
+    };
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    // The payment itself is a level.
+    assert!(with(nested(125)).is_ok());
+    assert_eq!(with(nested(126)).unwrap_err(), DecodeError::Malformed(NOT_KEPT.to_owned()));
+    assert!(with("[0.1, 1e5, -0.0, 18446744073709551615]".to_owned()).is_ok());
+}
