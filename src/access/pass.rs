@@ -156,7 +156,8 @@ fn decode<'a>(text: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
 }
 
 impl Claims {
-    fn to_payload(&self) -> Vec<u8> {
+    /// The layout at the top, before base64.
+    pub(crate) fn to_payload(&self) -> Vec<u8> {
         let carried = self.payer.len() <= PAYER_BYTES_MAX && is_printable(self.payer.as_bytes());
         let payer = if carried { self.payer.as_bytes() } else { b"" };
         let mut payload = Vec::with_capacity(PAYLOAD_BYTES_MAX);
@@ -170,7 +171,7 @@ impl Claims {
     }
 
     /// Strict: a payload that [`Claims::to_payload`] would not have written is none.
-    fn from_payload(payload: &[u8]) -> Option<Claims> {
+    pub(crate) fn from_payload(payload: &[u8]) -> Option<Claims> {
         let (expires_at, rest) = payload.split_first_chunk()?;
         let ([counted], rest) = rest.split_first_chunk()?;
         let (uses, rest) = rest.split_first_chunk()?;

@@ -4,14 +4,17 @@ use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::task::{Context, Poll};
 
+use alloy::hex;
 use alloy::primitives::{Address, B256, U256, address};
 use alloy::rpc::json_rpc::{RequestPacket, ResponsePacket};
+use alloy::sol_types::SolEvent;
 use alloy::transports::{TransportError, TransportErrorKind, TransportFut};
+use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tower_service::Service;
 use url::Url;
 
-use crate::evm::chain::{Chain, Finding, NodeConfig, Sought};
+use crate::evm::chain::{AuthorizationCanceled, AuthorizationUsed, Chain, Finding, NodeConfig, Sought, Transfer};
 
 const CHAIN_ID: u64 = 84532;
 const TOKEN: Address = address!("036CbD53842c5426634e7929541eC2318f3dCF7e");
@@ -60,7 +63,8 @@ impl Service<RequestPacket> for Script {
 
 /// A node's answers to the questions of one look, a line each.
 ///
-/// Nothing is paid, diverted or cancelled for which no line names a token's event by its payer and nonce.
+/// Nothing is paid, diverted or cancelled for which no line holds the token's event of that kind by its payer and nonce;
+/// nothing is paid without a transfer to whom it was meant for; and nothing is over that no line says was not used.
 pub fn node_answer(data: &[u8]) {
     let config = NodeConfig { url: Url::parse("http://node.test").unwrap(), confirmations: 3, block_range: 1000 };
     let sought = Sought {
@@ -75,14 +79,32 @@ pub fn node_answer(data: &[u8]) {
     for named in [None, Some(B256::repeat_byte(0x0d))] {
         let lines = data.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
         let chain = Chain::over(Script(Arc::new(Mutex::new(lines))), CHAIN_ID, &config);
-        match RUNTIME.block_on(chain.look(&sought, named)) {
-            Ok(Finding::Paid { .. } | Finding::Diverted { .. } | Finding::Canceled { .. }) => {
-                let said = data.to_ascii_lowercase();
-                let nonce = "0c".repeat(32);
-                assert!(said.windows(64).any(|word| word == nonce.as_bytes()), "an event out of nothing");
-            }
-            Ok(Finding::Expired | Finding::Unused | Finding::Unconfirmed { .. }) => {}
+        let found = RUNTIME.block_on(chain.look(&sought, named));
+        let signature = match &found {
+            Ok(Finding::Paid { .. } | Finding::Diverted { .. }) => Some(AuthorizationUsed::SIGNATURE_HASH),
+            Ok(Finding::Canceled { .. }) => Some(AuthorizationCanceled::SIGNATURE_HASH),
+            Ok(Finding::Expired | Finding::Unused | Finding::Unconfirmed { .. }) | Err(_) => None,
+        };
+        if let Some(signature) = signature {
+            says(data, &[hex::encode(signature), hex::encode(NONCE), hex::encode(PAYER), hex::encode(TOKEN)]);
+        }
+        match found {
+            Ok(Finding::Paid { .. }) => says(data, &[hex::encode(Transfer::SIGNATURE_HASH), hex::encode(PAY_TO)]),
+            Ok(Finding::Expired | Finding::Unused) => says(data, &["0".repeat(64)]),
+            Ok(Finding::Diverted { .. } | Finding::Canceled { .. } | Finding::Unconfirmed { .. }) => {}
             Err(error) => assert!(!error.to_string().contains(char::is_control), "{error:?}"),
         }
+    }
+}
+
+/// Each of these digits stands in a line.
+fn says(data: &[u8], digits: &[String]) {
+    // As JSON reads it: a digit may be written as an escape.
+    let lines = data.split(|&byte| byte == b'\n').map(|line| line.strip_prefix(b"!").unwrap_or(line));
+    let said: String =
+        lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok()).map(|line| line.to_string()).collect();
+    let said = said.to_ascii_lowercase();
+    for digits in digits {
+        assert!(said.contains(digits), "found out of nothing: nobody said {digits}");
     }
 }
