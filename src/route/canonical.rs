@@ -18,9 +18,8 @@
 //!
 //! Case is left as it is. The query takes no part in matching and is forwarded byte for byte.
 //!
-//! An escape that hides in an escape (`%252F`) is one for a backend that decodes twice. It is refused where the
-//! second decoding would yield anything that this module decodes or refuses itself, so that such a backend cannot be
-//! walked around; where it would yield something else (`%2520`, a `%25` before `C3`), it is harmless and stays.
+//! An escape that hides in an escape (`%252F`, `%25C3%25A9`) is one for a backend that decodes twice, which would serve
+//! another path than the one that was matched. It is refused; a `%25` that no two hex digits follow stays.
 
 use std::borrow::Cow;
 
