@@ -1,7 +1,7 @@
 //! What happened and could not be written: kept in memory, and written as soon as the ledger works again.
 //!
-//! A keeper has its payment's hold, where there is one. A client that comes back meanwhile waits for it as for a settlement, and nobody
-//! charges or delivers a second time what is only not written.
+//! A keeper has its payment's hold, where there is one. A client that comes back meanwhile waits for it as for a
+//! settlement, and nobody charges or delivers a second time what is only not written.
 
 use std::sync::Arc;
 use std::time::Duration;
