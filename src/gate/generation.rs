@@ -1,6 +1,7 @@
 //! One generation of the config with all that lives beside it: quoted offers, rendered challenges, the
 //! facilitators that settle them. Built whole, swapped whole, never changed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use alloy::primitives::Address;
@@ -90,9 +91,7 @@ impl Generation {
                 },
             })
             .collect();
-        let quoted = previous
-            .map(|(previous, at)| previous.quoted.and(previous.quotes(), at, quoted::OFFERS_MAX))
-            .unwrap_or_default();
+        let quoted = previous.map(|(previous, at)| previous.quoted_after(&routes, at)).unwrap_or_default();
         let signer = Signer::new(&config.server.upstream_secrets);
         Generation { config, facilitators, witnesses, pass_keys, signer, routes, quoted }
     }
@@ -133,8 +132,21 @@ impl Generation {
 
     /// What each priced route asks for, by its name.
     fn quotes(&self) -> impl Iterator<Item = (&Arc<str>, &Quote)> {
-        self.routes.iter().filter_map(|live| Some((&live.route.name, live.quote.as_deref()?)))
+        quotes(&self.routes)
     }
+
+    /// What has been quoted when these routes take the place of this generation's. What they still ask for is not
+    /// remembered: it is in force.
+    fn quoted_after(&self, routes: &[LiveRoute], now: UnixMillis) -> Quoted {
+        let next: HashMap<&Arc<str>, &Quote> = quotes(routes).collect();
+        let ends =
+            |(name, quote): &(&Arc<str>, &Quote)| !next.get(name).is_some_and(|next| next.asks_for_all_of(quote));
+        self.quoted.and(self.quotes().filter(ends), now, quoted::OFFERS_MAX)
+    }
+}
+
+fn quotes(routes: &[LiveRoute]) -> impl Iterator<Item = (&Arc<str>, &Quote)> {
+    routes.iter().filter_map(|live| Some((&live.route.name, live.quote.as_deref()?)))
 }
 
 impl Quote {
@@ -143,6 +155,11 @@ impl Quote {
         let shown: Vec<Offer> = offers.iter().map(|quoted| quoted.offer.clone()).collect();
         let challenge = ChallengeTemplate::new(&shown, &terms.description, &terms.mime_type);
         Quote { terms: terms.clone(), offers, challenge, cookie: PassCookie::of(route) }
+    }
+
+    /// Whether each way to pay that the other quote offers is among these.
+    fn asks_for_all_of(&self, other: &Quote) -> bool {
+        other.offers.iter().all(|theirs| self.offers.iter().any(|ours| ours.offer == theirs.offer))
     }
 }
 

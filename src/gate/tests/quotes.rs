@@ -96,6 +96,18 @@ async fn a_reload_that_changes_no_terms_costs_no_memory_and_keeps_them_good() {
     assert_eq!(amounts, ["100000", "200000"], "newest first");
 }
 
+/// Or a file of many routes would push out the one price that changed.
+#[tokio::test]
+async fn a_route_that_asks_for_the_same_as_before_is_not_remembered() {
+    let same = price(10).replace("paid", "other");
+    let before = Stand::new(&format!("{}{same}", price(10))).await;
+    let after = before.reloaded(HOUSE, &format!("{}{same}", price(20)), Duration::ZERO);
+    let remembered = |route| after.generation.remembered_offers(route).count();
+    assert_eq!((remembered("paid"), remembered("other")), (1, 0));
+    let gone = after.reloaded(HOUSE, &price(20), Duration::ZERO);
+    assert_eq!(gone.generation.remembered_offers("other").count(), 1, "shown until now");
+}
+
 #[tokio::test]
 async fn what_can_neither_be_paid_nor_owed_any_more_is_forgotten() {
     let before = Stand::paid("redeliver = \"2m\"").await;
