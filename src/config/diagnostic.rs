@@ -185,7 +185,9 @@ fn render_one(diagnostic: &Diagnostic, file_name: &str, text: &str) -> String {
     let help = normalize_untrusted_str(&diagnostic.help);
     let group = level.primary_title(diagnostic.title.as_str()).element(snippet).element(Level::HELP.message(help));
     let lines = Renderer::plain().render(&[group]);
-    lines.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    let text = lines.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+    // The renderer replaces those of ASCII; a terminal takes U+0080 to U+009F for the beginnings of commands, too.
+    text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
 }
 
 /// The span cut to its first line, to the text and to whole characters.
