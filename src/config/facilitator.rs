@@ -41,7 +41,7 @@ pub enum FacilitatorAt {
 }
 
 /// A facilitator behind HTTP.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HttpFacilitator {
     /// `/verify`, `/settle` and `/supported` are appended to its path.
     pub url: Url,
@@ -59,6 +59,16 @@ pub struct HttpFacilitator {
     pub settle_timeout: Duration,
     /// `/verify` and `/settle` that may be under way at once.
     pub calls_in_flight: usize,
+}
+
+impl std::fmt::Debug for HttpFacilitator {
+    /// Without the URL's path and query, where providers want their keys.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpFacilitator")
+            .field("host", &self.url.host_str())
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The facilitator in this process.

@@ -247,10 +247,13 @@ impl Job {
             },
         });
         let cookie = self.quote.cookie.set_cookie(&token, Duration::from_millis(left), self.secure);
-        patch.cookie = HeaderValue::try_from(cookie).ok();
-        if let Ok(token) = HeaderValue::try_from(token) {
-            patch.set.push((FAREBOX_PASS, token));
-        }
+        let never_shown = |text: String| {
+            let mut value = HeaderValue::try_from(text).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        };
+        patch.cookie = never_shown(cookie);
+        patch.set.extend(never_shown(token).map(|token| (FAREBOX_PASS, token)));
     }
 
     /// The answer to a payment that was certainly not charged, for a reason that is not its own.

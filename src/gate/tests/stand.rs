@@ -129,7 +129,7 @@ impl Ask {
 }
 
 impl Seen {
-    fn header(&self, name: &str) -> Option<&HeaderValue> {
+    pub fn header(&self, name: &str) -> Option<&HeaderValue> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value)
     }
 

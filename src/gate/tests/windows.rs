@@ -28,6 +28,9 @@ async fn the_payment_its_pass_and_its_cookie_open_the_window() {
         assert_eq!(first.outcome, Outcome::Paid, "{mode}");
         let pass = first.text("farebox-pass").expect("a pass").to_owned();
         let set_cookie = first.text("set-cookie").expect("a cookie");
+        for field in ["farebox-pass", "set-cookie"] {
+            assert_eq!(format!("{:?}", first.header(field).expect(field)), "Sensitive", "no log has a pass");
+        }
         assert!(set_cookie.contains("; HttpOnly; SameSite=Lax") && !set_cookie.contains("Secure"), "{set_cookie}");
         let asked = (stand.facilitator.verifies(), stand.facilitator.settles());
         let asks = [
