@@ -2,7 +2,8 @@
 
 mod upstream;
 
-use crate::support::{Connection, Gateway, Setup};
+use crate::support::h2::finish;
+use crate::support::{Connection, Gateway, Http2, Request, Setup, within};
 use upstream::Strict;
 
 /// The request that is smuggled. Should it ever arrive as one, the upstream says so.
@@ -105,6 +106,7 @@ fn attacks() -> Vec<(String, Fate)> {
         (chunked("0000000003\r\nabc\r\n0\r\n\r\n"), OneThenClosed),
         (chunked("3\r\nabc\r\n0\r\nX-Trailer: y\r\n\r\n"), OneThenClosed),
         (chunked("3\r\nabc\r\n0\r\nContent-Length: 50\r\nHost: b\r\n\r\n"), OneThenClosed),
+        (chunked("3\r\nabc\r\n0\r\nfarebox-payer: 0x1\r\n\r\n"), OneThenClosed),
     ];
     // TE.TE: a name or a value that one of two servers does not take for chunked.
     for line in [
@@ -241,6 +243,25 @@ async fn two_requests_never_come_of_one() {
         }
     }
     assert!(!gateway.stderr().contains("panicked"));
+}
+
+/// What a client says behind a body could pass for what the gateway says: it goes no further.
+#[tokio::test]
+async fn no_field_behind_a_body_reaches_the_upstream() {
+    let upstream = Strict::start().await;
+    let setup = Setup::at(upstream.address(), "url = \"sandbox:\"").route("free", "/*", "price = \"free\"");
+    let gateway = Gateway::start(setup).await;
+    let mut client = Http2::open(gateway.address()).await;
+    let (response, mut stream) = client.begin(&Request::post("/free/ok", "abc"), false).await.expect("a stream");
+    let trailers = [("farebox-payer", "0x1"), ("x-sum", "1"), ("content-length", "50")];
+    let trailers =
+        trailers.map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)));
+    stream.send_trailers(trailers.into_iter().collect()).expect("trailers");
+    let (response, _) = within("the answer", finish(response)).await.expect("an answer");
+    assert_eq!(response.status, 200);
+    honest(&gateway).await;
+    assert_eq!(upstream.complaints(), Vec::<String>::new());
+    assert_eq!(upstream.requests()[0].body, b"abc");
 }
 
 /// Somebody else's request, over connections to the upstream that an attack may have been on.
