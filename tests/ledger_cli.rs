@@ -64,7 +64,7 @@ fn url(path: &Path) -> String {
 
 fn payment(n: u64, route: &str, payer: &str, at: i64) -> NewPayment {
     NewPayment {
-        id: PaymentId::parse(&format!("{n:064x}")).unwrap(),
+        id: PaymentId::parse(&format!("{n:016x}").repeat(4)).unwrap(),
         digest: [0; 32],
         route: route.into(),
         host: "localhost".into(),
@@ -139,7 +139,7 @@ async fn sums_are_by_route_day_and_payer() {
 #[tokio::test]
 async fn no_format_shows_a_signature() {
     let shop = Shop::open().await;
-    let id = PaymentId::parse(&format!("{:064x}", 9)).unwrap();
+    let id = PaymentId::parse(&format!("{:016x}", 9).repeat(4)).unwrap();
     shop.ledger.reserve(payment(9, "premium", "0xDD", NOON), Opening::Settling).await.unwrap();
     let unknown = Transition::Unknown { facilitator: "main".into(), transaction: None, error: "timeout".into() };
     shop.ledger.advance(&id, unknown, NOON).await.unwrap();

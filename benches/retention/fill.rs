@@ -14,16 +14,18 @@ pub const SPREAD_DAYS: i64 = 800;
 pub const KEEP_DAYS: i64 = 400;
 const DAY: UnixMillis = 86_400_000;
 
-/// Ids in their order, as evenly spread as digests are: their index grows at its end, and new ids fall anywhere into it.
 /// Every payment is one of 100,000 payers' and one of 20 routes'.
 const INSERT: &str = r#"
-INSERT INTO payment (id, digest, state, route, host, payer, network, asset, amount, way, facilitator, "transaction",
-                     valid_before, reserved_at, updated_at, settled_at, delivered_at)
+INSERT INTO payment (seq, era, id, id_head, digest, state, route, host, payer, network, asset, amount, way, facilitator,
+                     "transaction", valid_before, reserved_at, updated_at, settled_at, delivered_at)
 WITH RECURSIVE
     number(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number WHERE n + 1 < :rows),
-    made(n, high, low, at) AS (
-        SELECT n, n * 4294967295 / :rows, n * 2654435761 % 4294967296, :since + n * (:now - :since) / :rows FROM number)
-SELECT printf('%08x%08x%08x%08x%08x%08x%08x%08x', high, low, n, low, high, n, low, high), randomblob(32), 'settled',
+    made(n, low, head, at) AS (
+        SELECT n, n * 2654435761 % 4294967296,
+            printf('%08x%08x', n * 2246822519 % 4294967296, n * 2654435761 % 4294967296),
+            :since + n * (:now - :since) / :rows
+        FROM number)
+SELECT n + 1, n + 1 >> 16, head || head || head || head, unhex(head), randomblob(32), 'settled',
     'route-' || (low % 20), 'api.example.com', printf('0x%040x', low % 100000), 'eip155:84532',
     '0x036CbD53842c5426634e7929541eC2318f3dCF7e', '10000', 'usdc', 'main', printf('0x%064x', low),
     at / 1000 + 60, at, at + 40, at + 40, at + 60

@@ -23,7 +23,7 @@ const BASE_SEPOLIA_USDC: &str = "0x036CbD53842c5426634e7929541eC2318f3dCF7e";
 
 /// The id of the n-th payment.
 pub(super) fn id(n: u64) -> PaymentId {
-    PaymentId::parse(&format!("{n:064x}")).unwrap()
+    PaymentId::parse(&format!("{n:016x}").repeat(4)).unwrap()
 }
 
 /// The n-th payment, made at that time.

@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Outcome, read};
+use super::{Outcome, place, read};
 use crate::ledger::{Claim, LedgerError, Postponement, UnixMillis, Unresolved};
 use crate::x402::PaymentId;
 
@@ -33,19 +33,19 @@ ORDER BY next_try_at, seq LIMIT ?2";
 
 const CLAIM: &str = "
 UPDATE payment SET claimed_by = ?2, claimed_until = ?4
-WHERE id = ?1 AND state = 'unknown' AND (claimed_until IS NULL OR claimed_until <= ?3)";
+WHERE seq = ?1 AND state = 'unknown' AND (claimed_until IS NULL OR claimed_until <= ?3)";
 
 /// What a record does not hold.
 const REST: &str = "
 SELECT coalesce(settle_request.body, ''), payment.valid_before, payment.tries
 FROM payment LEFT JOIN settle_request ON settle_request.payment = payment.seq
-WHERE payment.id = ?1";
+WHERE payment.seq = ?1";
 
 const POSTPONE: &str = r#"
 UPDATE payment SET
     next_try_at = ?3, tries = tries + 1, error = ?5, "transaction" = coalesce(?4, "transaction"),
     claimed_by = NULL, claimed_until = NULL
-WHERE id = ?1 AND state = 'unknown' AND claimed_by = ?2"#;
+WHERE seq = ?1 AND state = 'unknown' AND claimed_by = ?2"#;
 
 pub(super) fn any_due(connection: &Connection, now: UnixMillis) -> Outcome<bool> {
     connection.prepare_cached(DUE)?.exists(params![now, 1]).map(Ok)
@@ -69,12 +69,12 @@ pub(super) fn claim(connection: &Connection, id: &PaymentId, claim: &Owned) -> O
 }
 
 fn take(connection: &Connection, id: &PaymentId, claim: &Owned) -> rusqlite::Result<Option<Unresolved>> {
-    let key = id.as_str();
-    let taken = connection.prepare_cached(CLAIM)?.execute(params![key, claim.worker, claim.now, claim.until])?;
+    let Some(seq) = place::find(connection, id)? else { return Ok(None) };
+    let taken = connection.prepare_cached(CLAIM)?.execute(params![seq, claim.worker, claim.now, claim.until])?;
     if taken == 0 {
         return Ok(None);
     }
-    let Some(record) = read::find(connection, id)? else { return Ok(None) };
+    let record = read::at(connection, seq)?;
     let whole = |row: &Row<'_>| {
         let valid_before: Option<i64> = row.get(1)?;
         Ok(Unresolved {
@@ -84,7 +84,7 @@ fn take(connection: &Connection, id: &PaymentId, claim: &Owned) -> rusqlite::Res
             tries: row.get(2)?,
         })
     };
-    connection.prepare_cached(REST)?.query_row(params![key], whole).optional()
+    connection.prepare_cached(REST)?.query_row(params![seq], whole).optional()
 }
 
 pub(super) fn postpone(
@@ -94,12 +94,14 @@ pub(super) fn postpone(
     postponement: &Postponement,
 ) -> Outcome<()> {
     let Postponement { next_try_at, transaction, error } = postponement;
+    let not_ours = || LedgerError::Conflict { id: id.clone(), to: "postponed" };
+    let Some(seq) = place::find(connection, id)? else { return Ok(Err(not_ours())) };
     let changed = connection.prepare_cached(POSTPONE)?.execute(params![
-        id.as_str(),
+        seq,
         worker,
         next_try_at,
         transaction.as_deref(),
         &**error
     ])?;
-    Ok(if changed == 1 { Ok(()) } else { Err(LedgerError::Conflict { id: id.clone(), to: "postponed" }) })
+    Ok(if changed == 1 { Ok(()) } else { Err(not_ours()) })
 }

@@ -5,9 +5,11 @@
 //! survives the process and the power. A second gateway on the file is refused; `farebox ledger` reads beside it.
 
 mod claims;
+mod place;
 mod prune;
 mod read;
 mod reader;
+mod seen;
 mod store;
 mod write;
 mod writer;
@@ -17,11 +19,13 @@ mod tests;
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 
 use self::reader::Reader;
+use self::seen::Seen;
 use self::store::{Lock, Options, Store};
 use self::writer::Writer;
 use super::{
@@ -37,6 +41,7 @@ type Outcome<T> = rusqlite::Result<Result<T, LedgerError>>;
 /// Every payment of one gateway, in one file.
 #[derive(Debug)]
 pub struct SqliteLedger {
+    seen: Arc<Seen>,
     // Dropped in this order: the writer last, so that its connection moves the log into the file.
     lookups: Reader,
     reports: Reader,
@@ -77,9 +82,17 @@ impl SqliteLedger {
 
     fn start(store: Store, lock: Option<Lock>) -> Result<SqliteLedger, LedgerError> {
         let connection = store.open_writer()?;
+        let seen = Arc::new(Seen::default());
+        let reports = Reader::start(store.clone(), "ledger-reports")?;
+        // Who shares the file with a gateway does not see what that one adds.
+        if lock.is_some() {
+            let seen = seen.clone();
+            reports.begin_with(move |connection| seen.learn(connection));
+        }
         Ok(SqliteLedger {
+            seen,
             lookups: Reader::start(store.clone(), "ledger-lookups")?,
-            reports: Reader::start(store.clone(), "ledger-reports")?,
+            reports,
             writer: Writer::start(store, connection, lock)?,
         })
     }
@@ -88,7 +101,8 @@ impl SqliteLedger {
 #[async_trait]
 impl Ledger for SqliteLedger {
     async fn reserve(&self, payment: NewPayment, opening: Opening) -> Result<Reservation, LedgerError> {
-        self.writer.write(move |connection| write::reserve(connection, &payment, opening)).await
+        let seen = self.seen.clone();
+        self.writer.write(move |connection| write::reserve(connection, &seen, &payment, opening)).await
     }
 
     async fn advance(&self, id: &PaymentId, transition: Transition, now: UnixMillis) -> Result<(), LedgerError> {
@@ -97,13 +111,13 @@ impl Ledger for SqliteLedger {
     }
 
     async fn hold(&self, id: &PaymentId, now: UnixMillis) -> Result<Option<Held>, LedgerError> {
-        let id = id.clone();
-        self.writer.write(move |connection| write::hold(connection, &id, now)).await
+        let (id, seen) = (id.clone(), self.seen.clone());
+        self.writer.write(move |connection| write::hold(connection, &seen, &id, now)).await
     }
 
     async fn find(&self, id: &PaymentId) -> Result<Option<Record>, LedgerError> {
-        let id = id.clone();
-        self.lookups.read(move |connection| read::find(connection, &id).map(Ok)).await
+        let (id, seen) = (id.clone(), self.seen.clone());
+        self.lookups.read(move |connection| read::find_if_seen(connection, &seen, &id).map(Ok)).await
     }
 
     async fn count_use(&self, id: &PaymentId, limit: u32) -> Result<bool, LedgerError> {

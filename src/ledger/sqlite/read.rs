@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use rusqlite::types::{Type, Value};
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, Row, params, params_from_iter};
 
-use super::Outcome;
+use super::seen::Seen;
+use super::{Outcome, place};
 use crate::ledger::totals::{Entry, Sums};
 use crate::ledger::{Counts, Filter, GroupBy, Record, State, Total};
 use crate::x402::{Network, PaymentId};
@@ -15,10 +16,17 @@ const COLUMNS: &str = r#"id, digest, state, route, host, payer, network, asset, 
     "transaction", error, reserved_at, updated_at, settled_at, delivered_at, uses, by_operator"#;
 
 pub(super) fn find(connection: &Connection, id: &PaymentId) -> rusqlite::Result<Option<Record>> {
-    connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM payment WHERE id = ?1"))?
-        .query_row(params![id.as_str()], record)
-        .optional()
+    place::find(connection, id)?.map(|seq| at(connection, seq)).transpose()
+}
+
+/// The payment in this place.
+pub(super) fn at(connection: &Connection, seq: i64) -> rusqlite::Result<Record> {
+    connection.prepare_cached(&format!("SELECT {COLUMNS} FROM payment WHERE seq = ?1"))?.query_row(params![seq], record)
+}
+
+/// The same, without a look where the id was never seen.
+pub(super) fn find_if_seen(connection: &Connection, seen: &Seen, id: &PaymentId) -> rusqlite::Result<Option<Record>> {
+    if seen.may_hold(id) { find(connection, id) } else { Ok(None) }
 }
 
 /// Hands over one payment after the other, newest first, until there are no more or none is wanted.

@@ -56,6 +56,18 @@ impl Reader {
         answer.await.map_err(|_| self.closed())?
     }
 
+    /// Reads something first of all, before anybody asks; trouble with it is the next reader's to report.
+    pub(super) fn begin_with(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) {
+        let store = self.store.clone();
+        let question: Question = Box::new(move |connection| {
+            if let Err(error) = answer_on(connection, &store, |open| read(open).map(Ok)) {
+                tracing::debug!(%error, "the ledger could not be read at the start");
+            }
+        });
+        // A queue that is new has room, and its thread runs.
+        let _ = self.queue.as_ref().map(|queue| queue.try_send(question));
+    }
+
     /// Lets go of the file, until the next read.
     pub(super) async fn rest(&self) -> Result<(), LedgerError> {
         let (reply, done) = oneshot::channel();

@@ -14,7 +14,12 @@ use crate::ledger::LedgerError;
 const APPLICATION_ID: i32 = 0x4641_5245;
 
 /// What makes version N of the file out of version N - 1 (`PRAGMA user_version`).
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// For which a write waits when another process (a backup, a shell) holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -149,9 +154,11 @@ impl Store {
             }
             // A commit is on disk before it is answered.
             connection.pragma_update(None, "synchronous", "FULL")?;
-            connection.pragma_update(None, "foreign_keys", true)?;
             connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))?;
+            // Else a table that is made anew takes along what refers to it.
+            connection.pragma_update(None, "foreign_keys", false)?;
             migrate(&mut connection)?;
+            connection.pragma_update(None, "foreign_keys", true)?;
             #[cfg(test)]
             connection.pragma_update_and_check(
                 None,

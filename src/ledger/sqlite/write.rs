@@ -1,20 +1,22 @@
 //! What is written, one statement per change. A change whose guard does not hold touches no row.
 
-use rusqlite::{Connection, OptionalExtension, named_params, params};
+use rusqlite::{Connection, params};
 
-use super::{Outcome, read};
+use super::seen::Seen;
+use super::{Outcome, place, read};
 use crate::ledger::{
-    CUT_OFF, Held, LedgerError, NewPayment, Opening, RELEASED, RULED_FAILED, Recovered, Reservation, Ruling, StoredKey,
-    Transition, UnixMillis,
+    CUT_OFF, Held, LedgerError, NewPayment, Opening, RELEASED, RULED_FAILED, Recovered, Reservation, Ruling, State,
+    StoredKey, Transition, UnixMillis,
 };
 use crate::x402::PaymentId;
 
-/// A new row, or a failed one written again as if it were new; a row in any other state is left alone.
-const RESERVE: &str = r#"
-INSERT INTO payment (id, digest, state, route, host, payer, network, asset, amount, way, valid_before,
+/// A new row, or where a place is given the failed one there, written again as if it were new.
+pub(super) const RESERVE: &str = r#"
+INSERT INTO payment (seq, era, id, id_head, digest, state, route, host, payer, network, asset, amount, way, valid_before,
                      reserved_at, updated_at)
-VALUES (:id, :digest, :state, :route, :host, :payer, :network, :asset, :amount, :way, :valid_before, :now, :now)
-ON CONFLICT (id) DO UPDATE SET
+SELECT place.seq, place.seq >> 16, ?1, unhex(substr(?1, 1, 16)), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12
+FROM (SELECT coalesce(?13, (SELECT max(seq) + 1 FROM payment), 1) AS seq) AS place WHERE true
+ON CONFLICT (seq) DO UPDATE SET
     digest = excluded.digest, state = excluded.state, route = excluded.route, host = excluded.host,
     payer = excluded.payer, network = excluded.network, asset = excluded.asset, amount = excluded.amount,
     way = excluded.way, valid_before = excluded.valid_before,
@@ -24,70 +26,78 @@ ON CONFLICT (id) DO UPDATE SET
 WHERE payment.state = 'failed'
 RETURNING seq"#;
 
-pub(super) fn reserve(connection: &Connection, payment: &NewPayment, opening: Opening) -> Outcome<Reservation> {
+const ASK_WITH: &str = "INSERT OR REPLACE INTO settle_request (payment, body) VALUES (?1, ?2)";
+
+pub(super) fn reserve(
+    connection: &Connection,
+    seen: &Seen,
+    payment: &NewPayment,
+    opening: Opening,
+) -> Outcome<Reservation> {
+    let place = if seen.may_hold(&payment.id) { place::find(connection, &payment.id)? } else { None };
+    if let Some(seq) = place {
+        let held = read::at(connection, seq)?;
+        if held.state != State::Failed {
+            return Ok(Ok(Reservation::Held(Box::new(held))));
+        }
+    }
+    if place.is_none() {
+        // Before there is a row: one that is undone only costs a look.
+        seen.add(&payment.id);
+    }
     let amount = payment.amount.to_string();
     // Later than any clock: all the same which.
     let valid_before = payment.valid_before.map(|at| i64::try_from(at).unwrap_or(i64::MAX));
-    let fresh: Option<i64> = connection
-        .prepare_cached(RESERVE)?
-        .query_row(
-            named_params! {
-                ":id": payment.id.as_str(),
-                ":digest": &payment.digest[..],
-                ":state": opening.state().name(),
-                ":route": &*payment.route,
-                ":host": &*payment.host,
-                ":payer": &*payment.payer,
-                ":network": payment.network.caip2(),
-                ":asset": &*payment.asset,
-                ":amount": amount,
-                ":way": &*payment.way,
-                ":valid_before": valid_before,
-                ":now": payment.now,
-            },
-            |row| row.get(0),
-        )
-        .optional()?;
-    if let Some(seq) = fresh {
-        connection
-            .prepare_cached("INSERT OR REPLACE INTO settle_request (payment, body) VALUES (?1, ?2)")?
-            .execute(params![seq, &*payment.settle_request])?;
-        return Ok(Ok(Reservation::Fresh));
-    }
-    let held = read::find(connection, &payment.id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    Ok(Ok(Reservation::Held(Box::new(held))))
+    let values = params![
+        payment.id.as_str(),
+        &payment.digest[..],
+        opening.state().name(),
+        &*payment.route,
+        &*payment.host,
+        &*payment.payer,
+        payment.network.caip2(),
+        &*payment.asset,
+        amount,
+        &*payment.way,
+        valid_before,
+        payment.now,
+        place,
+    ];
+    let seq: i64 = connection.prepare_cached(RESERVE)?.query_row(values, |row| row.get(0))?;
+    connection.prepare_cached(ASK_WITH)?.execute(params![seq, &*payment.settle_request])?;
+    Ok(Ok(Reservation::Fresh))
 }
 
-const SETTLING: &str = "UPDATE payment SET state = 'settling', updated_at = ?2 WHERE id = ?1 AND state = 'reserved'";
+const SETTLING: &str = "UPDATE payment SET state = 'settling', updated_at = ?2 WHERE seq = ?1 AND state = 'reserved'";
 
 const SETTLED: &str = r#"
 UPDATE payment SET
     state = 'settled', updated_at = ?2, settled_at = ?2, facilitator = ?3, error = NULL,
     "transaction" = coalesce(nullif(?4, ''), "transaction"),
     payer = CASE payer WHEN '' THEN coalesce(?5, '') ELSE payer END
-WHERE id = ?1 AND state IN ('settling', 'unknown')"#;
+WHERE seq = ?1 AND state IN ('settling', 'unknown')"#;
 
 const UNKNOWN: &str = r#"
 UPDATE payment SET
     state = 'unknown', updated_at = ?2, next_try_at = ?2, facilitator = ?3, "transaction" = ?4, error = ?5
-WHERE id = ?1 AND state = 'settling'"#;
+WHERE seq = ?1 AND state = 'settling'"#;
 
 const RELEASED_BY_HOLDER: &str = "
-UPDATE payment SET state = 'failed', updated_at = ?2, error = ?3 WHERE id = ?1 AND state IN ('reserved', 'settling')";
+UPDATE payment SET state = 'failed', updated_at = ?2, error = ?3 WHERE seq = ?1 AND state IN ('reserved', 'settling')";
 
 const FAILED: &str = "
 UPDATE payment SET state = 'failed', updated_at = ?2, error = ?3
-WHERE id = ?1 AND state IN ('reserved', 'settling', 'unknown')";
+WHERE seq = ?1 AND state IN ('reserved', 'settling', 'unknown')";
 
 const DELIVERED: &str =
-    "UPDATE payment SET delivered_at = coalesce(delivered_at, ?2) WHERE id = ?1 AND state = 'settled'";
+    "UPDATE payment SET delivered_at = coalesce(delivered_at, ?2) WHERE seq = ?1 AND state = 'settled'";
 
 const RULED_AS_SETTLED: &str = r#"
 UPDATE payment SET
     state = 'settled', updated_at = ?2, settled_at = ?2, "transaction" = ?3, error = NULL, by_operator = 1
-WHERE id = ?1 AND state = 'unknown'"#;
+WHERE seq = ?1 AND state = 'unknown'"#;
 
-const RULED_AS_FAILED: &str = "UPDATE payment SET state = 'failed', updated_at = ?2, error = ?3, by_operator = 1 WHERE id = ?1 AND state = 'unknown'";
+const RULED_AS_FAILED: &str = "UPDATE payment SET state = 'failed', updated_at = ?2, error = ?3, by_operator = 1 WHERE seq = ?1 AND state = 'unknown'";
 
 pub(super) fn advance(
     connection: &Connection,
@@ -95,33 +105,33 @@ pub(super) fn advance(
     transition: &Transition,
     now: UnixMillis,
 ) -> Outcome<()> {
-    let key = id.as_str();
+    let Some(seq) = place::find(connection, id)? else { return Ok(Err(transition.conflict(id))) };
     let changed = match transition {
-        Transition::Settling => connection.prepare_cached(SETTLING)?.execute(params![key, now])?,
+        Transition::Settling => connection.prepare_cached(SETTLING)?.execute(params![seq, now])?,
         Transition::Settled { facilitator, transaction, payer } => connection
             .prepare_cached(SETTLED)?
-            .execute(params![key, now, &**facilitator, &**transaction, payer.as_deref()])?,
+            .execute(params![seq, now, &**facilitator, &**transaction, payer.as_deref()])?,
         Transition::Unknown { facilitator, transaction, error } => connection
             .prepare_cached(UNKNOWN)?
-            .execute(params![key, now, &**facilitator, transaction.as_deref(), &**error])?,
+            .execute(params![seq, now, &**facilitator, transaction.as_deref(), &**error])?,
         Transition::Released { error } => {
-            connection.prepare_cached(RELEASED_BY_HOLDER)?.execute(params![key, now, &**error])?
+            connection.prepare_cached(RELEASED_BY_HOLDER)?.execute(params![seq, now, &**error])?
         }
-        Transition::Failed { error } => connection.prepare_cached(FAILED)?.execute(params![key, now, &**error])?,
-        Transition::Delivered => connection.prepare_cached(DELIVERED)?.execute(params![key, now])?,
+        Transition::Failed { error } => connection.prepare_cached(FAILED)?.execute(params![seq, now, &**error])?,
+        Transition::Delivered => connection.prepare_cached(DELIVERED)?.execute(params![seq, now])?,
         Transition::Ruled(Ruling::Settled { transaction }) => {
-            connection.prepare_cached(RULED_AS_SETTLED)?.execute(params![key, now, &**transaction])?
+            connection.prepare_cached(RULED_AS_SETTLED)?.execute(params![seq, now, &**transaction])?
         }
         Transition::Ruled(Ruling::Failed) => {
-            connection.prepare_cached(RULED_AS_FAILED)?.execute(params![key, now, RULED_FAILED])?
+            connection.prepare_cached(RULED_AS_FAILED)?.execute(params![seq, now, RULED_FAILED])?
         }
     };
     Ok(if changed == 1 { Ok(()) } else { Err(transition.conflict(id)) })
 }
 
 /// Where there is nothing to close, nothing is written, and no flush of the disk is waited for.
-pub(super) fn hold(connection: &Connection, id: &PaymentId, now: UnixMillis) -> Outcome<Option<Held>> {
-    let Some(record) = read::find(connection, id)? else { return Ok(Ok(None)) };
+pub(super) fn hold(connection: &Connection, seen: &Seen, id: &PaymentId, now: UnixMillis) -> Outcome<Option<Held>> {
+    let Some(record) = read::find_if_seen(connection, seen, id)? else { return Ok(Ok(None)) };
     let Some(closing) = Transition::closing(&record) else { return Ok(Ok(Some(Held { record, elsewhere: false }))) };
     if let Err(conflict) = advance(connection, id, &closing, now)? {
         return Ok(Err(conflict));
@@ -130,16 +140,21 @@ pub(super) fn hold(connection: &Connection, id: &PaymentId, now: UnixMillis) -> 
 }
 
 pub(super) fn count_use(connection: &Connection, id: &PaymentId, limit: u32) -> Outcome<bool> {
+    let Some(seq) = place::find(connection, id)? else { return Ok(Err(not_settled(id))) };
     let counted = connection
-        .prepare_cached("UPDATE payment SET uses = uses + 1 WHERE id = ?1 AND state = 'settled' AND uses < ?2")?
-        .execute(params![id.as_str(), limit])?;
+        .prepare_cached("UPDATE payment SET uses = uses + 1 WHERE seq = ?1 AND state = 'settled' AND uses < ?2")?
+        .execute(params![seq, limit])?;
     if counted == 1 {
         return Ok(Ok(true));
     }
     let settled = connection
-        .prepare_cached("SELECT 1 FROM payment WHERE id = ?1 AND state = 'settled'")?
-        .exists(params![id.as_str()])?;
-    Ok(if settled { Ok(false) } else { Err(LedgerError::Conflict { id: id.clone(), to: "used" }) })
+        .prepare_cached("SELECT 1 FROM payment WHERE seq = ?1 AND state = 'settled'")?
+        .exists(params![seq])?;
+    Ok(if settled { Ok(false) } else { Err(not_settled(id)) })
+}
+
+fn not_settled(id: &PaymentId) -> LedgerError {
+    LedgerError::Conflict { id: id.clone(), to: "used" }
 }
 
 pub(super) fn pass_keys(connection: &Connection) -> Outcome<Vec<StoredKey>> {

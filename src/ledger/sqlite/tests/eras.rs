@@ -1,0 +1,102 @@
+//! Ids are kept era by era: a payment is found in any of them, and made once over all.
+
+use super::*;
+use crate::ledger::conformance::payment;
+use crate::ledger::{Opening, Reservation, Transition};
+
+/// A payment of somebody's, with which the next era has begun.
+fn begin_era(folder: &TempDir, era: u64) {
+    let sql = format!(
+        "INSERT INTO payment (seq, era, id, id_head, digest, state, route, host, payer, network, asset, amount, way,
+                              reserved_at, updated_at)
+         VALUES ({era} << 16, {era}, '{id}', unhex(substr('{id}', 1, 16)), zeroblob(32), 'failed', 'r', 'h', '',
+                 'eip155:84532', '0x1', '5', 'usdc', 1, 2)",
+        id = id(1000 + era)
+    );
+    shell(folder).execute_batch(&sql).unwrap();
+}
+
+/// Waits until what the file holds is known.
+async fn learned(ledger: &SqliteLedger) {
+    // Reports are read one after the other, and this was the first.
+    ledger.list(&Filter::default()).await.unwrap();
+    assert!(!ledger.seen.may_hold(&id(9999)));
+}
+
+async fn every_era_is_held_to_its_payments(ledger: &SqliteLedger, eras: u64) {
+    for n in 0..eras {
+        let held = ledger.reserve(payment(n, 500), Opening::Reserved).await.unwrap();
+        assert!(matches!(&held, Reservation::Held(record) if record.id == id(n)), "{n}: {held:?}");
+        assert_eq!(ledger.find(&id(n)).await.unwrap().unwrap().state, State::Settled);
+        assert!(ledger.hold(&id(n), 500).await.unwrap().is_some());
+        assert!(ledger.count_use(&id(n), 9).await.unwrap());
+    }
+    assert_eq!(ledger.find(&id(eras)).await.unwrap(), None);
+    assert!(ledger.hold(&id(eras), 500).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_payment_of_any_era_is_found_and_never_reserved_again() {
+    const ERAS: u64 = 5;
+    let folder = folder();
+    let ledger = open(&folder);
+    for era in 0..ERAS {
+        if era > 0 {
+            begin_era(&folder, era);
+        }
+        bring(&ledger, era, State::Settled).await;
+    }
+    every_era_is_held_to_its_payments(&ledger, ERAS).await;
+    ledger.close().await.unwrap();
+
+    let ledger = open(&folder);
+    // Before all is known and after.
+    every_era_is_held_to_its_payments(&ledger, ERAS).await;
+    learned(&ledger).await;
+    every_era_is_held_to_its_payments(&ledger, ERAS).await;
+    // What nobody has seen but another process.
+    let beside = SqliteLedger::open_beside(&folder.path().join("ledger.db")).unwrap();
+    assert!(beside.find(&id(0)).await.unwrap().is_some());
+    bring(&ledger, 77, State::Settled).await;
+    assert!(beside.find(&id(77)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_failed_payment_of_an_old_era_is_reserved_again_where_it_is() {
+    let folder = folder();
+    let ledger = open(&folder);
+    bring(&ledger, 1, State::Failed).await;
+    begin_era(&folder, 3);
+    let rows = || shell(&folder).query_row("SELECT count(*) FROM payment", [], |row| row.get::<_, i64>(0)).unwrap();
+    let before = rows();
+    assert!(matches!(ledger.reserve(payment(1, 500), Opening::Reserved).await, Ok(Reservation::Fresh)));
+    let found = ledger.find(&id(1)).await.unwrap().unwrap();
+    assert_eq!((found.state, found.reserved_at, rows()), (State::Reserved, 500, before));
+    // In every step of its life.
+    ledger.advance(&id(1), Transition::Settling, 501).await.unwrap();
+    ledger.advance(&id(1), unknown(), 502).await.unwrap();
+    let claim = Claim { worker: "one", now: 502, until: 900 };
+    assert!(ledger.claim(&id(1), claim).await.unwrap().is_some());
+    ledger.advance(&id(1), settled(), 503).await.unwrap();
+    ledger.advance(&id(1), Transition::Delivered, 504).await.unwrap();
+    assert_eq!(ledger.find(&id(1)).await.unwrap().unwrap().delivered_at, Some(504));
+}
+
+#[tokio::test]
+async fn an_id_that_begins_as_another_is_another_payments_or_none() {
+    let folder = folder();
+    let ledger = open(&folder);
+    bring(&ledger, 1, State::Settled).await;
+    let twin = PaymentId::parse(&format!("{:016x}{:048x}", 1, 5)).unwrap();
+    let reserve_twin = || ledger.reserve(NewPayment { id: twin.clone(), ..payment(1, 20) }, Opening::Reserved);
+    // Of the same era: refused, with nothing charged.
+    assert!(is_unavailable(reserve_twin().await));
+    assert_eq!(ledger.find(&twin).await.unwrap(), None);
+    assert_eq!(ledger.find(&id(1)).await.unwrap().unwrap().state, State::Settled);
+    // Of another: a payment of its own.
+    begin_era(&folder, 1);
+    assert!(matches!(reserve_twin().await, Ok(Reservation::Fresh)));
+    ledger.advance(&twin, Transition::Settling, 30).await.unwrap();
+    let state = async |id: &PaymentId| ledger.find(id).await.unwrap().unwrap().state;
+    assert_eq!((state(&twin).await, state(&id(1)).await), (State::Settling, State::Settled));
+}
