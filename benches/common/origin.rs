@@ -1,6 +1,7 @@
 //! What is behind the proxies: nginx with one small file.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::Failure;
@@ -11,22 +12,28 @@ const FILE_BYTES: usize = 1024;
 
 /// Starts it on the load's core.
 pub fn start(folder: &Path) -> Result<Process, Failure> {
-    let address = free_address()?;
     let root = folder.join("origin");
     for path in [super::rows::FREE, super::rows::FORWARDED, super::rows::PRICED] {
         let file = root.join(path.trim_start_matches('/'));
         fs::create_dir_all(file.parent().unwrap_or(&root))?;
         fs::write(file, "x".repeat(FILE_BYTES))?;
     }
-    let config = folder.join("nginx.conf");
-    fs::write(&config, configuration(folder, &root, &address.to_string()))?;
-    let binary = super::tools::find("nginx").ok_or("nginx is not there")?;
-    Process::start_on(other_core(), "origin", &binary, ["-c".into(), config.into_os_string()], folder, address)
+    nginx(other_core(), &folder.join("origin-nginx"), "", &format!("root {};", root.display()))
 }
 
-/// One process that writes nothing but into the run's folder, and closes no connection between two requests.
-fn configuration(folder: &Path, root: &Path, address: &str) -> String {
-    let (folder, root) = (folder.display(), root.display());
+/// Starts nginx on a core: one process that writes nothing but into its folder, and closes no connection between two
+/// requests.
+pub fn nginx(core: &str, folder: &Path, http: &str, server: &str) -> Result<Process, Failure> {
+    let address = free_address()?;
+    fs::create_dir_all(folder)?;
+    let config = folder.join("nginx.conf");
+    fs::write(&config, configuration(folder, address, http, server))?;
+    let binary = super::tools::find("nginx").ok_or("nginx is not there")?;
+    Process::start_on(core, "nginx", &binary, ["-c".into(), config.into_os_string()], folder, address)
+}
+
+fn configuration(folder: &Path, address: SocketAddr, http: &str, server: &str) -> String {
+    let folder = folder.display();
     format!(
         "daemon off;
 master_process off;
@@ -44,9 +51,10 @@ http {{
     keepalive_timeout 1h;
     open_file_cache max=100;
     default_type application/octet-stream;
+    {http}
     server {{
         listen {address};
-        root {root};
+        {server}
     }}
 }}
 "

@@ -7,6 +7,7 @@
 mod bare;
 #[path = "../common/mod.rs"]
 mod common;
+mod front;
 mod gateway;
 #[path = "../common/load.rs"]
 mod load;
@@ -86,10 +87,11 @@ fn measure(args: &Args) -> Result<(), Failure> {
     let logging = gateway::start(&args.farebox, folder.path(), origin.address, gateway::AccessLog::On)?;
     let (challenge, paid) = payment::pay_once(quiet.address)?;
     let bare = bare::start(folder.path(), origin.address, &challenge)?;
+    let nginx = front::start(folder.path(), origin.address, &challenge)?;
     payment::same_answers(bare.address, quiet.address)?;
 
     let load = load::Load::new(folder.path(), Duration::from_secs(args.seconds), args.connections)?;
-    let servers = rows::Servers { bare, quiet, logging };
+    let servers = rows::Servers { nginx, bare, quiet, logging };
     let rows = rows::chosen(args.row.as_deref(), &paid);
     if rows.is_empty() {
         return Err("no row has that in its name".into());

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use farebox::x402::header;
 use reqwest::{Client, Response};
+use serde_json::Value;
 
 use super::Failure;
 use super::bare::Challenge;
@@ -16,6 +17,8 @@ pub struct Paid {
     pub pass: String,
     /// The payment's header, which does so, too.
     pub payment: String,
+    /// A payment's header whose signature is another's.
+    pub forged: String,
 }
 
 /// Reads the challenge of Farebox's priced route and pays it.
@@ -29,8 +32,18 @@ pub fn pay_once(farebox: SocketAddr) -> Result<(Challenge, Paid), Failure> {
         let paid = get(&client, farebox, PRICED, Some((header::PAYMENT_SIGNATURE, &payment))).await?;
         let pass = paid.headers().get("farebox-pass").map(|pass| pass.to_str().map(str::to_owned)).transpose()?;
         let pass = pass.ok_or_else(|| format!("paid, and got {} without a pass", paid.status()))?;
-        Ok((challenge, Paid { pass, payment }))
+        let forged = with_signature_of(&sign(terms)?, &payment)?;
+        Ok((challenge, Paid { pass, payment, forged }))
     })
+}
+
+/// A payment under the signature of another one: well made, and of somebody else.
+fn with_signature_of(payment: &str, other: &str) -> Result<String, Failure> {
+    let [mut forged, mut other] = [payment, other].map(|header| header::decode_json::<Value>(header.as_bytes()));
+    if let (Ok(forged), Ok(other)) = (&mut forged, &mut other) {
+        forged["payload"]["signature"] = other["payload"]["signature"].take();
+    }
+    Ok(header::encode_json(&forged?))
 }
 
 /// An error unless both say the same on both routes, without payment.

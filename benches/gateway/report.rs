@@ -3,7 +3,7 @@
 use super::Args;
 use super::common::{Spread, processor};
 use super::load::Sample;
-use super::rows::Row;
+use super::rows::{Goal, Row};
 
 /// Prints it as Markdown.
 pub fn print(rows: &[Row], measured: &[Vec<Sample>], args: &Args) {
@@ -20,20 +20,22 @@ pub fn print(rows: &[Row], measured: &[Vec<Sample>], args: &Args) {
     println!("| | requests/s | of baseline | goal | CPU µs/request | of baseline | p50 ms | p99 ms | memory MB |");
     println!("|---|---|---|---|---|---|---|---|---|");
     for (row, samples) in rows.iter().zip(measured) {
-        let baseline = rows.iter().position(|other| other.name == row.baseline).and_then(|at| measured.get(at));
-        let ratio = |of: fn(&Sample) -> f64| {
-            let pairs = samples.iter().zip(baseline.into_iter().flatten());
+        let ratio = |name: &str, of: fn(&Sample) -> f64| {
+            let other = rows.iter().position(|other| other.name == name).and_then(|at| measured.get(at));
+            let pairs = samples.iter().zip(other.into_iter().flatten());
             Spread::of(pairs.map(|(sample, base)| of(sample) / of(base)))
         };
-        let speed = ratio(|sample| sample.requests_per_second);
-        let cpu = ratio(|sample| sample.cpu_microseconds);
+        let rate = Spread::of(samples.iter().map(|sample| sample.requests_per_second));
+        let speed = |name: &str| ratio(name, |sample| sample.requests_per_second);
+        let cpu = ratio(row.baseline, |sample| sample.cpu_microseconds);
+        let goals: Vec<_> = row.goals.iter().map(|goal| judged(*goal, &rate, speed)).collect();
         let is_baseline = row.name == row.baseline;
         println!(
             "| {} | {} | {} | {} | {} | {} | {:.2} | {:.2} | {:.0} |",
             row.name,
-            Spread::of(samples.iter().map(|sample| sample.requests_per_second)).with_digits(0),
-            if is_baseline { "1".to_owned() } else { speed.with_digits(3) },
-            goal(row, &speed),
+            rate.with_digits(0),
+            if is_baseline { "1".to_owned() } else { speed(row.baseline).with_digits(3) },
+            goals.join("; "),
             Spread::of(samples.iter().map(|sample| sample.cpu_microseconds)).with_digits(1),
             if is_baseline { "1".to_owned() } else { cpu.with_digits(3) },
             Spread::of(samples.iter().map(|sample| sample.p50_microseconds)).median / 1000.0,
@@ -43,10 +45,14 @@ pub fn print(rows: &[Row], measured: &[Vec<Sample>], args: &Args) {
     }
 }
 
-fn goal(row: &Row, speed: &Spread) -> String {
-    match row.goal {
-        None => String::new(),
-        Some(goal) if speed.median >= goal => format!("{goal}: met"),
-        Some(goal) => format!("{goal}: **missed**"),
+fn judged(goal: Goal, rate: &Spread, share_of: impl Fn(&str) -> Spread) -> String {
+    let (reached, wanted, what) = match goal {
+        Goal::Share(share, other) => (share_of(other).median, share, format!("{share} of \"{other}\"")),
+        Goal::Rate(least) => (rate.median, least, format!("{least}/s")),
+    };
+    match goal {
+        _ if reached >= wanted => format!("{what}: met"),
+        Goal::Share(..) => format!("{what}: **missed** ({reached:.3})"),
+        Goal::Rate(_) => format!("{what}: **missed**"),
     }
 }

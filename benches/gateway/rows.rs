@@ -14,6 +14,8 @@ pub const PRICED: &str = "/priced/data";
 
 /// Every server under measurement.
 pub struct Servers {
+    /// nginx.
+    pub nginx: Process,
     /// Pingora alone.
     pub bare: Process,
     /// Farebox without its access log.
@@ -25,6 +27,8 @@ pub struct Servers {
 /// One of [`Servers`].
 #[derive(Debug, Clone, Copy)]
 pub enum Server {
+    /// nginx.
+    Nginx,
     /// Pingora alone.
     Bare,
     /// Farebox without its access log.
@@ -37,6 +41,7 @@ impl Servers {
     /// The process of a row.
     pub fn of(&self, server: Server) -> &Process {
         match server {
+            Server::Nginx => &self.nginx,
             Server::Bare => &self.bare,
             Server::Quiet => &self.quiet,
             Server::Logging => &self.logging,
@@ -67,53 +72,84 @@ pub struct Row {
     pub expected: Expected,
     /// The name of the row that it is compared with; its own for one that others are compared with.
     pub baseline: &'static str,
-    /// The least share of the baseline's requests per second that is good enough.
-    pub goal: Option<f64>,
+    /// What is good enough.
+    pub goals: Vec<Goal>,
 }
 
+/// What a row has to reach.
+#[derive(Debug, Clone, Copy)]
+pub enum Goal {
+    /// Of another row's requests per second, taken in the same round, that share.
+    Share(f64, &'static str),
+    /// So many requests per second.
+    Rate(f64),
+}
+
+const NGINX_STATIC: &str = "nginx, static 402";
+const NGINX_FORWARDING: &str = "nginx, forwarding";
+const FREE_ROUTE: &str = "Farebox, free route";
 const STATIC: &str = "bare proxy, static 402";
 /// As Farebox does: it says who asked, in three `X-Forwarded-*` headers.
 const FORWARDING: &str = "bare proxy, forwarding the same way";
 
-/// The rows whose name has that text in it, and their baselines.
+/// The rows whose name has that text in it, and those that they are compared with.
 pub fn chosen(text: Option<&str>, paid: &Paid) -> Vec<Row> {
     let rows = all(paid);
     let Some(text) = text else { return rows };
-    let wanted: Vec<_> =
-        rows.iter().filter(|row| row.name.contains(text)).flat_map(|row| [row.name, row.baseline]).collect();
+    let wanted: Vec<_> = rows
+        .iter()
+        .filter(|row| row.name.contains(text))
+        .flat_map(|row| [row.name].into_iter().chain(row.others()))
+        .collect();
     rows.into_iter().filter(|row| wanted.contains(&row.name)).collect()
 }
 
+impl Row {
+    /// The rows that this one is compared with.
+    fn others(&self) -> impl Iterator<Item = &'static str> {
+        let goals = self.goals.iter().filter_map(|goal| match goal {
+            Goal::Share(_, other) => Some(*other),
+            Goal::Rate(_) => None,
+        });
+        goals.chain([self.baseline])
+    }
+}
+
 fn all(paid: &Paid) -> Vec<Row> {
-    let challenge = |name, server, goal| Row {
+    let challenge = |name, server, goals: &[Goal]| Row {
         name,
         server,
         path: PRICED,
         header: None,
         expected: Expected::Challenge,
         baseline: STATIC,
-        goal,
+        goals: goals.to_vec(),
     };
-    let forward = |name, server, path, header, goal| Row {
+    let forward = |name, server, path, header, goals: &[Goal]| Row {
         name,
         server,
         path,
         header,
         expected: Expected::Success,
         baseline: FORWARDING,
-        goal,
+        goals: goals.to_vec(),
     };
     let pass = Some(("farebox-pass", paid.pass.clone()));
     let payment = Some(("payment-signature", paid.payment.clone()));
+    let forged = Some(("payment-signature", paid.forged.clone()));
+    let of_free = |share| [Goal::Share(share, FREE_ROUTE)];
     vec![
-        challenge(STATIC, Server::Bare, None),
-        challenge("Farebox, challenge", Server::Quiet, Some(0.8)),
-        forward(FORWARDING, Server::Bare, FORWARDED, None, None),
-        forward("bare proxy, without X-Forwarded-*", Server::Bare, FREE, None, None),
-        forward("Farebox, free route", Server::Quiet, FREE, None, Some(0.95)),
-        forward("Farebox, window by pass", Server::Quiet, PRICED, pass, Some(0.9)),
-        forward("Farebox, window by the same payment", Server::Quiet, PRICED, payment, None),
-        challenge("Farebox, challenge, access log on", Server::Logging, None),
-        forward("Farebox, free route, access log on", Server::Logging, FREE, None, None),
+        challenge(NGINX_STATIC, Server::Nginx, &[]),
+        challenge(STATIC, Server::Bare, &[]),
+        challenge("Farebox, challenge", Server::Quiet, &[Goal::Share(0.95, STATIC), Goal::Share(0.6, NGINX_STATIC)]),
+        Row { header: forged, ..challenge("Farebox, forged payment", Server::Quiet, &[Goal::Rate(10_000.0)]) },
+        forward(NGINX_FORWARDING, Server::Nginx, FORWARDED, None, &[]),
+        forward(FORWARDING, Server::Bare, FORWARDED, None, &[]),
+        forward("bare proxy, without X-Forwarded-*", Server::Bare, FREE, None, &[]),
+        forward(FREE_ROUTE, Server::Quiet, FREE, None, &[Goal::Share(0.95, FORWARDING)]),
+        forward("Farebox, window by pass", Server::Quiet, PRICED, pass, &of_free(0.9)),
+        forward("Farebox, window by the same payment", Server::Quiet, PRICED, payment, &of_free(0.85)),
+        challenge("Farebox, challenge, access log on", Server::Logging, &[]),
+        forward("Farebox, free route, access log on", Server::Logging, FREE, None, &[]),
     ]
 }
