@@ -53,9 +53,11 @@ impl Seen {
         let payments: i64 = connection.query_row(payments, [], |row| row.get(0))?;
         let room = usize::try_from(payments).unwrap_or(0);
         let mut heads = connection.prepare(HEADS)?;
-        for era in place::eras(connection)? {
+        let mut next = place::older(connection, i64::MAX)?;
+        while let Some(era) = next {
             let heads = heads.query_map(params![era], |row| row.get(0))?;
             self.extend(&heads.collect::<rusqlite::Result<Vec<[u8; 8]>>>()?, room);
+            next = place::older(connection, era)?;
         }
         self.complete.store(true, Ordering::Release);
         Ok(())

@@ -25,8 +25,11 @@ const MIGRATIONS: &[&str] = &[
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes that the write-ahead log keeps on disk after a checkpoint.
 const WAL_BYTES_KEPT: i64 = 64 << 20;
-/// KiB of pages that a connection keeps in memory: the upper levels of the index over ten million ids.
+/// KiB of pages that a connection keeps in memory: the newest era's index, and the ends of the others.
 const CACHE_KIB: i64 = 16 << 10;
+
+/// Statements that a connection keeps prepared: all of a payment's life and of its resolution.
+const STATEMENTS: usize = 32;
 
 /// How a file is opened.
 #[derive(Debug, Clone)]
@@ -209,6 +212,7 @@ impl Store {
     fn prepare(&self, connection: &Connection) -> rusqlite::Result<()> {
         connection.busy_timeout(self.options.busy_timeout)?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.pragma_update(None, "trusted_schema", false)
     }
 

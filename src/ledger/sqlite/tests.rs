@@ -538,6 +538,8 @@ async fn no_frequent_question_reads_every_payment() {
     }
     let reserve = plan(write::RESERVE, vec![rusqlite::types::Value::Null; 13]);
     assert!(!reserve.contains("SCAN payment"), "{reserve}");
+    let older = plan(place::OLDER, vec![1.into()]);
+    assert!(older.contains("SEARCH payment USING COVERING INDEX payment_of_id (era<?)"), "{older}");
     let heads = plan(seen::HEADS, vec![1.into()]);
     assert!(heads.contains("USING COVERING INDEX payment_of_id"), "{heads}");
     let counts = plan(read::COUNTS, vec![]);
