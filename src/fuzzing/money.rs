@@ -187,15 +187,15 @@ fn answer_to(order: &Order, answer: &Answer) {
         }
         Settlement::Refused { detail, .. } => {
             assert!(says("success", false) && text("transaction").is_none() && body.get("errorReason").is_some());
-            is_fit_for_a_log(&detail);
+            is_fit_for_a_log(order, &detail);
         }
         Settlement::NotSent { fault } => {
             assert!(matches!(answer.status, 401 | 403 | 429) && body.get("success").is_none());
-            is_fit_for_a_log(&fault.detail);
+            is_fit_for_a_log(order, &fault.detail);
         }
         Settlement::Unknown { transaction, detail, .. } => {
             assert!(transaction.is_none() || transaction.as_deref() == text("transaction"));
-            is_fit_for_a_log(&detail);
+            is_fit_for_a_log(order, &detail);
         }
     }
     match answer::verification(order, answer) {
@@ -205,15 +205,15 @@ fn answer_to(order: &Order, answer: &Answer) {
         }
         Ok(Verification::Invalid { detail, .. }) => {
             assert!(says("isValid", false));
-            is_fit_for_a_log(&detail);
+            is_fit_for_a_log(order, &detail);
         }
-        Err(failure) => is_fit_for_a_log(&failure.detail),
+        Err(failure) => is_fit_for_a_log(order, &failure.detail),
     }
 }
 
-fn is_fit_for_a_log(detail: &str) {
+fn is_fit_for_a_log(order: &Order, detail: &str) {
     is_one_line(detail);
-    let Payload::Eip3009 { signature, .. } = &ORDER.payment.payload else { return };
+    let Payload::Eip3009 { signature, .. } = &order.payment.payload else { return };
     let detail = detail.to_ascii_lowercase();
     for half in signature.chunks_exact(32) {
         // Where a payment's signer is in the open, so is what must not be quoted.
