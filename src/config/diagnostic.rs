@@ -11,6 +11,9 @@ pub(super) type Span = Range<usize>;
 /// More than so many errors are counted, not shown; the same for warnings.
 const SHOWN_MAX: usize = 100;
 
+/// Characters of a message that are shown: of a longer one its beginning and its end.
+const MESSAGE_MAX: usize = 1000;
+
 /// Whether a file can be used all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Severity {
@@ -52,11 +55,11 @@ impl Diagnostic {
         Diagnostic {
             severity: Severity::Error,
             kind: Kind::Value,
-            title: title.into(),
+            title: one_line(title.into()),
             at,
             label: String::new(),
             also: Vec::new(),
-            help: help.into(),
+            help: one_line(help.into()),
         }
     }
 
@@ -86,17 +89,30 @@ impl Diagnostic {
 
     /// Words beside the caret.
     pub(super) fn label(mut self, label: impl Into<String>) -> Diagnostic {
-        self.label = label.into();
+        self.label = one_line(label.into());
         self
     }
 
     /// Another place that has to do with it; nothing where the file does not have it.
     pub(super) fn also(mut self, at: Span, label: impl Into<String>) -> Diagnostic {
         if !at.is_empty() {
-            self.also.push((at, label.into()));
+            self.also.push((at, one_line(label.into())));
         }
         self
     }
+}
+
+/// A message stays one line of bounded length, whatever texts of the file it quotes: the excerpt shows them whole.
+fn one_line(text: String) -> String {
+    let text = if text.contains(['\r', '\n']) { text.replace('\r', "\\r").replace('\n', "\\n") } else { text };
+    let length = text.chars().count();
+    if length <= MESSAGE_MAX {
+        return text;
+    }
+    let half = MESSAGE_MAX / 2;
+    let begins: String = text.chars().take(half).collect();
+    let ends: String = text.chars().skip(length.saturating_sub(half)).collect();
+    format!("{begins} … {ends}")
 }
 
 /// Findings as text, each complete.
