@@ -84,17 +84,25 @@ impl SqliteLedger {
         let connection = store.open_writer()?;
         let seen = Arc::new(Seen::default());
         let reports = Reader::start(store.clone(), "ledger-reports")?;
-        // Who shares the file with a gateway does not see what that one adds.
-        if lock.is_some() {
-            let seen = seen.clone();
-            reports.begin_with(move |connection| seen.learn(connection));
-        }
-        Ok(SqliteLedger {
+        let alone = lock.is_some();
+        // Before anything can be added.
+        seen.begin();
+        let ledger = SqliteLedger {
             seen,
             lookups: Reader::start(store.clone(), "ledger-lookups")?,
             reports,
             writer: Writer::start(store, connection, lock)?,
-        })
+        };
+        // Who shares the file with a gateway does not see what that one adds, and takes any id for one that may be there.
+        if alone {
+            ledger.learn();
+        }
+        Ok(ledger)
+    }
+
+    fn learn(&self) {
+        let seen = self.seen.clone();
+        self.reports.read_soon(move |connection| seen.learn(connection));
     }
 }
 
@@ -172,7 +180,19 @@ impl Ledger for SqliteLedger {
     }
 
     async fn prune(&self, until: UnixMillis, limit: u32) -> Result<u64, LedgerError> {
-        self.writer.write(move |connection| prune::prune(connection, until, limit)).await
+        let (pruned, left) = self.writer.write(move |connection| prune::prune(connection, until, limit)).await?;
+        if self.seen.is_outgrown(left) {
+            // By the writer, and read when that has returned: everything that was added before is then in the file.
+            let seen = self.seen.clone();
+            self.writer
+                .write(move |_| {
+                    seen.begin();
+                    Ok(Ok(()))
+                })
+                .await?;
+            self.learn();
+        }
+        Ok(pruned)
     }
 
     async fn check(&self) -> Result<(), LedgerError> {

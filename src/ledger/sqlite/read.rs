@@ -91,6 +91,14 @@ pub(super) fn totals(connection: &Connection, filter: &Filter, by: GroupBy) -> O
     Ok(Ok(sums.finish()))
 }
 
+/// How many payments there are.
+pub(super) fn payments(connection: &Connection) -> rusqlite::Result<usize> {
+    let payments: i64 = connection
+        .prepare_cached("SELECT sum(payments) FROM tally WHERE name <> 'undelivered'")?
+        .query_row([], |row| row.get(0))?;
+    Ok(usize::try_from(payments).unwrap_or(0))
+}
+
 /// One statement, so that all of it is of one moment.
 pub(super) const COUNTS: &str = "
 SELECT name, payments FROM tally

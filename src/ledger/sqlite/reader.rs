@@ -56,15 +56,14 @@ impl Reader {
         answer.await.map_err(|_| self.closed())?
     }
 
-    /// Reads something first of all, before anybody asks; trouble with it is the next reader's to report.
-    pub(super) fn begin_with(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) {
+    /// Reads something for which nobody waits, if there is room in the queue; trouble with it is the next reader's to report.
+    pub(super) fn read_soon(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) {
         let store = self.store.clone();
         let question: Question = Box::new(move |connection| {
             if let Err(error) = answer_on(connection, &store, |open| read(open).map(Ok)) {
-                tracing::debug!(%error, "the ledger could not be read at the start");
+                tracing::debug!(%error, "the ledger could not be read");
             }
         });
-        // A queue that is new has room, and its thread runs.
         let _ = self.queue.as_ref().map(|queue| queue.try_send(question));
     }
 

@@ -1,26 +1,36 @@
 //! Which ids the ledger may hold, in memory: a payment that is new need not be looked for in every era.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fastbloom::BloomFilter;
 use rusqlite::{Connection, params};
 
-use super::place;
+use super::{place, read};
 use crate::x402::PaymentId;
 
 /// Ids that are kept by the first filter, at least; each further one takes as many as all before it.
-const LEAST: usize = 1 << 16;
+const LEAST: usize = if cfg!(test) { 64 } else { 1 << 16 };
 /// How often an id that was never seen passes for one that was, and is looked for in vain: 14 bits of memory for each.
 const MISTAKEN: f64 = 0.001;
 
-/// The ids that were ever in the ledger. An id that was forgotten stays until the next start.
+/// The ids that are in the ledger, and some that were.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    filters: Mutex<Vec<Filter>>,
+    ids: Mutex<Ids>,
     /// Whether those of before the start are among them. Until then any may be.
     complete: AtomicBool,
 }
+
+#[derive(Debug, Default)]
+struct Ids {
+    known: Filters,
+    /// What will take its place, while the file is read.
+    next: Option<Filters>,
+}
+
+#[derive(Debug, Default)]
+struct Filters(Vec<Filter>);
 
 #[derive(Debug)]
 struct Filter {
@@ -36,49 +46,79 @@ impl Seen {
             return true;
         }
         let Some(head) = head_of(id) else { return true };
-        self.filters().iter().any(|filter| filter.bits.contains(&head))
+        self.ids().known.0.iter().any(|filter| filter.bits.contains(&head))
     }
 
     /// The ledger will hold it.
     pub(super) fn add(&self, id: &PaymentId) {
-        match head_of(id) {
-            Some(head) => self.extend(&[head], LEAST),
-            None => self.complete.store(false, Ordering::Release),
+        let Some(head) = head_of(id) else { return self.complete.store(false, Ordering::Release) };
+        let mut ids = self.ids();
+        ids.known.extend(&[head], LEAST);
+        if let Some(next) = &mut ids.next {
+            next.extend(&[head], LEAST);
         }
+    }
+
+    /// Whether more than half of what is held was forgotten by a ledger of so many payments, and is not being read anew.
+    pub(super) fn is_outgrown(&self, payments: usize) -> bool {
+        let ids = self.ids();
+        ids.next.is_none() && ids.known.held() > payments.saturating_mul(2).saturating_add(LEAST)
+    }
+
+    /// What is added from now on is held also by what [`learn`](Seen::learn) will have read. That must not begin before
+    /// everything that was added earlier is in the file, or will never be: an id is added before its row is written.
+    pub(super) fn begin(&self) {
+        self.ids().next = Some(Filters::default());
     }
 
     /// Reads what the file holds, an era at a time, so that no read keeps the write-ahead log from being reused.
     pub(super) fn learn(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let payments = "SELECT sum(payments) FROM tally WHERE name <> 'undelivered'";
-        let payments: i64 = connection.query_row(payments, [], |row| row.get(0))?;
-        let room = usize::try_from(payments).unwrap_or(0);
-        let mut heads = connection.prepare(HEADS)?;
-        let mut next = place::older(connection, i64::MAX)?;
-        while let Some(era) = next {
-            let heads = heads.query_map(params![era], |row| row.get(0))?;
-            self.extend(&heads.collect::<rusqlite::Result<Vec<[u8; 8]>>>()?, room);
-            next = place::older(connection, era)?;
+        let read = self.read(connection);
+        let mut ids = self.ids();
+        let next = ids.next.take();
+        read?;
+        if let Some(next) = next {
+            ids.known = next;
+            self.complete.store(true, Ordering::Release);
         }
-        self.complete.store(true, Ordering::Release);
         Ok(())
     }
 
-    fn extend(&self, heads: &[[u8; 8]], room: usize) {
-        let mut filters = self.filters();
-        for head in heads {
-            if filters.last().is_none_or(|filter| filter.held >= filter.size) {
-                let held = filters.iter().map(|filter| filter.size).fold(0, usize::saturating_add);
-                filters.push(Filter::of(held.max(room).max(LEAST)));
+    fn read(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let room = read::payments(connection)?;
+        let mut heads = connection.prepare(HEADS)?;
+        let mut next = place::older(connection, i64::MAX)?;
+        while let Some(era) = next {
+            let heads = heads.query_map(params![era], |row| row.get(0))?.collect::<rusqlite::Result<Vec<[u8; 8]>>>()?;
+            if let Some(filters) = &mut self.ids().next {
+                filters.extend(&heads, room);
             }
-            if let Some(filter) = filters.last_mut() {
+            next = place::older(connection, era)?;
+        }
+        Ok(())
+    }
+
+    fn ids(&self) -> MutexGuard<'_, Ids> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Filters {
+    fn extend(&mut self, heads: &[[u8; 8]], room: usize) {
+        for head in heads {
+            if self.0.last().is_none_or(|filter| filter.held >= filter.size) {
+                let size = self.0.iter().map(|filter| filter.size).fold(0, usize::saturating_add);
+                self.0.push(Filter::of(size.max(room).max(LEAST)));
+            }
+            if let Some(filter) = self.0.last_mut() {
                 filter.bits.insert(head);
                 filter.held = filter.held.saturating_add(1);
             }
         }
     }
 
-    fn filters(&self) -> std::sync::MutexGuard<'_, Vec<Filter>> {
-        self.filters.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> usize {
+        self.0.iter().map(|filter| filter.held).fold(0, usize::saturating_add)
     }
 }
 
@@ -120,8 +160,17 @@ mod tests {
         let many = 5 * LEAST as u64;
         (0..many).for_each(|n| seen.add(&id(n)));
         assert!((0..many).all(|n| seen.may_hold(&id(n))));
-        assert_eq!(seen.filters().iter().map(|filter| filter.size / LEAST).collect::<Vec<_>>(), [1, 1, 2, 4]);
+        assert_eq!(seen.ids().known.0.iter().map(|filter| filter.size / LEAST).collect::<Vec<_>>(), [1, 1, 2, 4]);
         let mistaken = (many..2 * many).filter(|n| seen.may_hold(&id(*n))).count() as u64;
         assert!(mistaken < many / 100, "{mistaken} of {many}");
+    }
+
+    #[test]
+    fn it_is_outgrown_when_most_of_what_is_held_is_gone_until_it_is_read_anew() {
+        let seen = Seen { complete: AtomicBool::new(true), ..Seen::default() };
+        (0..3 * LEAST as u64).for_each(|n| seen.add(&id(n)));
+        assert!(!seen.is_outgrown(LEAST) && seen.is_outgrown(LEAST - 1));
+        seen.begin();
+        assert!(!seen.is_outgrown(0));
     }
 }

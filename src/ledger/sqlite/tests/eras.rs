@@ -100,3 +100,50 @@ async fn an_id_that_begins_as_another_is_another_payments_or_none() {
     let state = async |id: &PaymentId| ledger.find(id).await.unwrap().unwrap().state;
     assert_eq!((state(&twin).await, state(&id(1)).await), (State::Settling, State::Settled));
 }
+
+/// An id is known before its row is written, and the file is read meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_while_the_file_is_read_is_found() {
+    for round in 0..100 {
+        let folder = folder();
+        let ledger = Arc::new(open(&folder));
+        let mut payers = JoinSet::new();
+        for n in 0..20 {
+            let ledger = ledger.clone();
+            payers.spawn(async move { bring(&*ledger, n, State::Settled).await });
+        }
+        payers.join_all().await;
+        learned(&ledger).await;
+        for n in 0..20 {
+            assert!(ledger.find(&id(n)).await.unwrap().is_some(), "{n} in round {round}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_of_forgotten_payments_are_let_go_while_others_are_written() {
+    let folder = folder();
+    let ledger = Arc::new(open(&folder));
+    learned(&ledger).await;
+    let mut kept = 10_000..;
+    for round in 0..20 {
+        for n in 0..100 {
+            bring(&*ledger, n, State::Failed).await;
+        }
+        assert!(ledger.seen.may_hold(&id(1)));
+        let mut payers = JoinSet::new();
+        for n in kept.by_ref().take(5) {
+            let ledger = ledger.clone();
+            payers.spawn(async move { bring(&*ledger, n, State::Settled).await });
+        }
+        assert_eq!(ledger.prune(1000, 1000).await.unwrap(), 100);
+        payers.join_all().await;
+        ledger.list(&Filter::default()).await.unwrap();
+        for n in 10_000..kept.start {
+            assert!(ledger.find(&id(n)).await.unwrap().is_some(), "{n} in round {round}");
+        }
+        // Now and then, when enough are gone.
+        let held = (0..100).filter(|n| ledger.seen.may_hold(&id(*n))).count();
+        assert!(round > 0 || held < 10, "{held} are held in round {round}");
+    }
+}
