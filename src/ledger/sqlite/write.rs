@@ -1,6 +1,6 @@
 //! What is written, one statement per change. A change whose guard does not hold touches no row.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ffi, params};
 
 use super::seen::Seen;
 use super::{Outcome, place, read};
@@ -35,15 +35,15 @@ pub(super) fn reserve(
     opening: Opening,
 ) -> Outcome<Reservation> {
     let place = if seen.may_hold(&payment.id) { place::find(connection, &payment.id)? } else { None };
-    if let Some(seq) = place {
-        let held = read::at(connection, seq)?;
-        if held.state != State::Failed {
-            return Ok(Ok(Reservation::Held(Box::new(held))));
+    match place {
+        Some(seq) => {
+            let held = read::at(connection, seq)?;
+            if held.state != State::Failed {
+                return Ok(Ok(Reservation::Held(Box::new(held))));
+            }
         }
-    }
-    if place.is_none() {
         // Before there is a row: one that is undone only costs a look.
-        seen.add(&payment.id);
+        None => seen.add(&payment.id),
     }
     let amount = payment.amount.to_string();
     // Later than any clock: all the same which.
@@ -63,9 +63,20 @@ pub(super) fn reserve(
         payment.now,
         place,
     ];
-    let seq: i64 = connection.prepare_cached(RESERVE)?.query_row(values, |row| row.get(0))?;
+    let seq: i64 = match connection.prepare_cached(RESERVE)?.query_row(values, |row| row.get(0)) {
+        // Of the index over ids. Only this statement is undone, and nobody else's write with it.
+        Err(error) if is_unique_violation(&error) => {
+            let text = format!("the id of another payment of this era begins as that of {}", payment.id);
+            return Ok(Err(LedgerError::Unavailable(text)));
+        }
+        reserved => reserved?,
+    };
     connection.prepare_cached(ASK_WITH)?.execute(params![seq, &*payment.settle_request])?;
     Ok(Ok(Reservation::Fresh))
+}
+
+fn is_unique_violation(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE)
 }
 
 const SETTLING: &str = "UPDATE payment SET state = 'settling', updated_at = ?2 WHERE seq = ?1 AND state = 'reserved'";

@@ -101,6 +101,31 @@ async fn an_id_that_begins_as_another_is_another_payments_or_none() {
     assert_eq!((state(&twin).await, state(&id(1)).await), (State::Settling, State::Settled));
 }
 
+/// Two ids that begin alike can be made, and sent again and again: each time they would cost the others their shared commit.
+#[tokio::test]
+async fn an_id_that_begins_as_another_leaves_its_batch_whole() {
+    let folder = folder();
+    let ledger = open(&folder);
+    bring(&ledger, 1, State::Settled).await;
+    let twin = PaymentId::parse(&format!("{:016x}{:048x}", 1, 5)).unwrap();
+    let (round, before) = commits(&folder);
+    let other = shell(&folder);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let payments = (100..120).map(|n| NewPayment { id: if n == 110 { twin.clone() } else { id(n) }, ..payment(n, 20) });
+    let writes = futures::future::join_all(payments.map(|payment| ledger.reserve(payment, Opening::Reserved)));
+    let (reservations, ()) = tokio::join!(biased; writes, async { other.execute_batch("ROLLBACK").unwrap() });
+    for (n, reservation) in reservations.into_iter().enumerate() {
+        match reservation {
+            Ok(Reservation::Fresh) => assert_ne!(n, 10),
+            Ok(Reservation::Held(record)) => panic!("{record:?}"),
+            Err(error) => assert!(n == 10 && error.to_string().contains("begins as"), "{n}: {error}"),
+        }
+    }
+    // At worst the writer took the first alone before it saw the rest.
+    let (round_after, after) = commits(&folder);
+    assert!(round_after == round && after - before <= 2, "{} commits", after - before);
+}
+
 /// An id is known before its row is written, and the file is read meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_while_the_file_is_read_is_found() {
