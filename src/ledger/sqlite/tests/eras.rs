@@ -1,5 +1,6 @@
 //! Ids are kept era by era: a payment is found in any of them, and made once over all.
 
+use super::batches::commits;
 use super::*;
 use crate::ledger::conformance::payment;
 use crate::ledger::{Opening, Reservation, Transition};
