@@ -91,7 +91,7 @@ pub enum Ended {
 pub async fn serve(
     house: Arc<House>,
     listeners: Listeners,
-    mut signals: Signals,
+    Signals { mut end, hangup }: Signals,
     done: impl Future<Output = ()>,
 ) -> Ended {
     let (shutdown, stopping) = watch_value::channel(false);
@@ -109,13 +109,13 @@ pub async fn serve(
     let keepers = [
         tokio::spawn(keep_facilitators(house.clone())),
         tokio::spawn(keep_upstreams(house.clone())),
-        tokio::spawn(keep_config(house.clone())),
+        tokio::spawn(keep_config(house.clone(), hangup)),
         tokio::spawn(keep_resolving(house.clone())),
         tokio::spawn(keep_pruning(house.clone())),
     ];
 
     tokio::select! {
-        () = signals.next() => {}
+        () = end.next() => {}
         () = done => {}
     }
     let config = house.live().generation.config.clone();
@@ -129,7 +129,7 @@ pub async fn serve(
     }
     let drained = tokio::select! {
         drained = house.drain(config.server.drain_timeout) => drained,
-        () = signals.next() => false,
+        () = end.next() => false,
     };
     if !drained {
         warn!(
@@ -147,18 +147,28 @@ pub async fn serve(
     if drained && closed.is_ok() { Ended::Cleanly } else { Ended::Uncleanly }
 }
 
-/// What asks the process to end. Received from the moment this is made; none is lost between two waits.
+/// What the process is asked for. Received from the moment this is made: a SIGHUP ends no gateway that answers already, and
+/// none is lost between two waits.
 pub struct Signals {
+    end: End,
+    hangup: Signal,
+}
+
+/// What asks the process to end.
+struct End {
     term: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    /// Starts to receive SIGTERM and SIGINT. Needs a runtime.
+    /// Starts to receive SIGTERM, SIGINT and SIGHUP. Needs a runtime.
     pub fn receive() -> std::io::Result<Signals> {
-        Ok(Signals { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let end = End { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+        Ok(Signals { end, hangup: signal(SignalKind::hangup())? })
     }
+}
 
+impl End {
     async fn next(&mut self) {
         tokio::select! {
             _ = self.term.recv() => info!("SIGTERM"),
@@ -223,11 +233,7 @@ async fn keep_pruning(house: Arc<House>) {
 }
 
 /// Reloads on SIGHUP and when the file changes, or one that went into the config.
-async fn keep_config(house: Arc<House>) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        error!("SIGHUP cannot be received: reload through the admin listener");
-        return;
-    };
+async fn keep_config(house: Arc<House>, mut hangup: Signal) {
     let files = Some(house.files()).filter(|files| !files.is_empty());
     let mut watched = files.and_then(|files| match watch(files) {
         Ok(watched) => Some(watched),
