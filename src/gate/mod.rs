@@ -19,6 +19,7 @@ mod pace;
 mod quoted;
 mod refusal;
 mod shared;
+mod shown;
 #[cfg(test)]
 mod tests;
 pub mod unfit;
@@ -35,6 +36,7 @@ use self::generation::{Generation, LiveRoute, Quote};
 use self::life::{Ticket, Undelivered};
 use self::shared::Patience;
 pub use self::shared::Shared;
+use self::shown::Shown;
 use crate::access::{Claims, Receipt, Remembered};
 use crate::config::Unmatched;
 use crate::ledger::{Ledger, LedgerError, UnixMillis};
@@ -219,19 +221,29 @@ impl Gate {
             return forward(Some(index), &live.route.upstream, &target, Entry::Free, Outcome::Free);
         };
         let request = Request { generation, index, live, quote, facts, target: &target };
-        if let Some(refused) = self.too_long(&request) {
+        let shown = Shown::of(facts.headers);
+        if shown.length
+            && let Some(refused) = self.too_long(&request)
+        {
             return refused;
         }
         if let Err(over) = self.client_may(generation, live, facts) {
             // Boxed as below.
             return Box::pin(self.turn_away(&request, over)).await;
         }
-        match self.by_pass(&request).await {
-            Ok(Some(verdict)) => return verdict,
-            Ok(None) => {}
-            Err(error) => return request.ledger_down(error),
+        if shown.passes {
+            match self.by_pass(&request).await {
+                Ok(Some(verdict)) => return verdict,
+                Ok(None) => {}
+                Err(error) => return request.ledger_down(error),
+            }
         }
-        match admit::payment_header(facts, config.server.payment_header_bytes) {
+        let payment = if shown.payment {
+            admit::payment_header(facts, config.server.payment_header_bytes)
+        } else {
+            Ok(None)
+        };
+        match payment {
             Ok(None) => self.free_use(&request).unwrap_or_else(|| request.challenge()),
             // Boxed, or every request would carry a payment's future.
             Ok(Some((dialect, value))) => Box::pin(self.by_payment(&request, dialect, value)).await,

@@ -109,6 +109,11 @@ impl House {
         self.live.load_full()
     }
 
+    /// The same, for a look at it that is over at once.
+    pub(super) fn look(&self) -> arc_swap::Guard<Arc<Live>> {
+        self.live.load()
+    }
+
     pub(super) fn enter(&self) -> (InFlight, TaskTrackerToken) {
         (self.metrics.in_flight(), self.requests.token())
     }
