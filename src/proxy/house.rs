@@ -291,6 +291,7 @@ impl Operations for House {
         self.live.store(Arc::new(live));
         self.reloaded.notify_one();
         self.gate.shared().receipts.resize(config.server.receipts_in_memory);
+        self.gate.shared().readings.resize(config.server.receipts_in_memory);
         if let Some(logs) = &self.logs
             && let Err(error) = logs.set_filter(&config.log.level, config.log.access)
         {
