@@ -143,14 +143,17 @@ fn list_bytes(request: &RequestHeader) -> usize {
 /// Every line ends in CR LF, and a `Transfer-Encoding` stands alone: the engine takes a `Content-Length` beside it out
 /// before anybody sees it.
 fn check_lines(head: &[u8], chunked: bool) -> Result<(), Unfit> {
-    for line in head.split_inclusive(|byte| *byte == b'\n') {
-        let Some(line) = line.strip_suffix(b"\r\n") else { return Err(Unfit::BareLineFeed) };
+    let mut begin = 0;
+    for feed in memchr::memchr_iter(b'\n', head) {
+        let line = head.get(begin..feed).and_then(|line| line.strip_suffix(b"\r")).ok_or(Unfit::BareLineFeed)?;
         let is_length = || line.get(..15).is_some_and(|start| start.eq_ignore_ascii_case(b"content-length:"));
         if chunked && is_length() {
             return Err(Unfit::TwoFramings);
         }
+        begin = feed.saturating_add(1);
     }
-    Ok(())
+    // The last line ends, too.
+    if begin == head.len() { Ok(()) } else { Err(Unfit::BareLineFeed) }
 }
 
 fn check_framing(headers: &HeaderMap) -> Result<(), Unfit> {
