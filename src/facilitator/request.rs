@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Order;
@@ -11,6 +12,18 @@ use crate::x402::{Asset, Dialect, Network, Offer, header, v1, v2};
 
 /// Of a token that Farebox does not know, whose request does not say. Only the sandbox asks, for a payer's first balance.
 const USUAL_DECIMALS: u8 = 18;
+
+/// In the order of their names, in which earlier versions have written them: what the ledger keeps is compared word for
+/// word.
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(rename = "paymentPayload")]
+    payment_payload: &'a Value,
+    #[serde(rename = "paymentRequirements")]
+    payment_requirements: Value,
+    #[serde(rename = "x402Version")]
+    x402_version: u8,
+}
 
 impl Order {
     /// The JSON body of `/verify` and `/settle`: the payment as the client sent it, and the offer in the payment's
@@ -29,12 +42,10 @@ impl Order {
             Some(requirements) => json!(requirements),
             None => json!(self.offer.to_v2()),
         };
-        json!({
-            "x402Version": version,
-            "paymentPayload": self.payment.json,
-            "paymentRequirements": requirements,
-        })
-        .to_string()
+        let body =
+            Body { payment_payload: &self.payment.json, payment_requirements: requirements, x402_version: version };
+        // JSON whose keys are strings is always written.
+        serde_json::to_string(&body).unwrap_or_default()
     }
 
     /// The order whose [`settle_request`](Order::settle_request) the ledger kept. `None` where it would not be asked
@@ -118,6 +129,10 @@ mod tests {
         order.payment.json = json!({ "x402Version": 2, "unknown": [1, { "deep": null }], "payload": { "a": "0xAb" } });
         let sent: Value = serde_json::from_str(&order.settle_request()).unwrap();
         assert_eq!(sent["paymentPayload"], order.payment.json);
+        let as_a_value = json!({
+            "x402Version": 2, "paymentPayload": order.payment.json, "paymentRequirements": order.offer.to_v2(),
+        });
+        assert_eq!(order.settle_request(), as_a_value.to_string(), "as ledgers of earlier versions keep it");
         let keys: Vec<&String> = sent.as_object().unwrap().keys().collect();
         assert_eq!(keys, ["paymentPayload", "paymentRequirements", "x402Version"], "and nothing is added");
     }
