@@ -53,7 +53,7 @@ const PAYMENT_RESPONSE: HeaderName = HeaderName::from_static(header::PAYMENT_RES
 #[derive(Parser)]
 struct Args {
     /// How often each row is measured; rows take turns.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// First payments of a row and round.
     #[arg(long, default_value_t = 10_000)]

@@ -26,15 +26,17 @@ pub fn print_first(rows: &[Row], measured: &[Vec<Sample>], args: &Args) {
         let of = |value: fn(&Sample) -> f64| Spread::of(samples.iter().map(value));
         let (rate, cpu) = (of(|sample| sample.payments_per_second), of(|sample| sample.cpu_microseconds));
         println!(
-            "| {} | {} | {} | {} | {:.1} | {:.1} | {:.0} | {}, 1 |",
+            "| {} | {} | {} | {} | {:.2} | {:.1} | {:.1} | {:.0} | {} |",
             row.name,
             rate.with_digits(0),
             cpu.with_digits(0),
             row.goal.map(|goal| judged(goal, &rate, &cpu)).unwrap_or_default(),
+            of(|sample| sample.cpu_microseconds * sample.payments_per_second / 1e6).median,
             of(|sample| sample.p50_microseconds).median / 1000.0,
             of(|sample| sample.p99_microseconds).median / 1000.0,
             of(|sample| sample.resident_bytes as f64).median / 1e6,
-            row.mode.verifications(),
+            // Counted, or the run would have ended.
+            if row.mode.verifications() == 0 { "settle" } else { "verify, settle" },
         );
     }
 }
