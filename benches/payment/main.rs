@@ -55,7 +55,7 @@ struct Args {
     /// How often each row is measured; rows take turns.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// First payments of a row and round.
+    /// First payments of a row and round; none leaves that table out.
     #[arg(long, default_value_t = 10_000)]
     payments: usize,
     /// Connections that make them, each as fast as it is answered.
@@ -104,7 +104,13 @@ fn main() -> ExitCode {
 fn measure(args: &Args) -> Result<(), Failure> {
     let folder = postgres::folder(&args.folder, "farebox-payment-")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let rows = rows::chosen(args.row.as_deref());
+    let rows = match args.payments {
+        0 => Vec::new(),
+        _ => rows::chosen(args.row.as_deref()),
+    };
+    if rows.is_empty() && args.payments > 0 {
+        return Err("no row has that in its name".into());
+    }
     let first = first::measure(args, &runtime, folder.path(), &rows)?;
     let latency = match args.requests {
         0 => Vec::new(),
