@@ -1,4 +1,4 @@
-//! What is behind the proxies: nginx with one small file.
+//! What is behind the proxies: nginx with a few files.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -7,18 +7,23 @@ use std::path::Path;
 use super::Failure;
 use super::process::{Process, free_address, other_core};
 
-/// Bytes of the file.
-const FILE_BYTES: usize = 1024;
+/// From so many bytes on, a file goes from the kernel's memory into the connection without a copy: as much of the core
+/// that it shares with the load is to be left to the load.
+const LARGE_BYTES: usize = 64 * 1024;
 
-/// Starts it on the load's core.
-pub fn start(folder: &Path) -> Result<Process, Failure> {
+/// Starts it on the load's core, with files of so many bytes.
+pub fn start(folder: &Path, files: impl IntoIterator<Item = (&'static str, usize)>) -> Result<Process, Failure> {
     let root = folder.join("origin");
-    for path in [super::rows::FREE, super::rows::FORWARDED, super::rows::PRICED] {
+    let mut server = format!("root {};\n", root.display());
+    for (path, bytes) in files {
         let file = root.join(path.trim_start_matches('/'));
         fs::create_dir_all(file.parent().unwrap_or(&root))?;
-        fs::write(file, "x".repeat(FILE_BYTES))?;
+        fs::write(file, "x".repeat(bytes))?;
+        if bytes >= LARGE_BYTES {
+            server.push_str(&format!("location = {path} {{ sendfile on; tcp_nopush on; }}\n"));
+        }
     }
-    nginx(other_core(), &folder.join("origin-nginx"), "", &format!("root {};", root.display()))
+    nginx(other_core(), &folder.join("origin-nginx"), "", &server)
 }
 
 /// Starts nginx on a core: one process that writes nothing but into its folder, and closes no connection between two

@@ -90,7 +90,7 @@ fn main() -> ExitCode {
 fn measure(args: &Args) -> Result<(), Failure> {
     tools::require()?;
     let folder = tempfile::Builder::new().prefix("farebox-bench-").tempdir()?;
-    let origin = origin::start(folder.path())?;
+    let origin = origin::start(folder.path(), [(rows::FREE, 1024), (rows::PRICED, 1024)])?;
     let beside = process::free_address()?;
     let farebox = gateway::start(&args.farebox, folder.path(), origin.address, beside)?;
     let load = Load::new(folder.path(), Duration::from_secs(args.seconds), args.connections)?;

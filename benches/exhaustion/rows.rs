@@ -3,9 +3,6 @@
 /// The free route.
 pub const FREE: &str = "/free/data";
 
-/// Not asked for here; the origin serves what both benches ask for.
-pub const FORWARDED: &str = "/forwarded/data";
-
 /// The priced route.
 pub const PRICED: &str = "/priced/data";
 

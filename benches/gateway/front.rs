@@ -19,6 +19,7 @@ pub fn start(folder: &Path, origin: SocketAddr, challenge: &Challenge) -> Result
         fields.push_str(&format!("add_header {name} {} always;\n", quoted(value)?));
     }
     let (status, body) = (challenge.status, quoted(&challenge.body)?);
+    // What does not fit into its buffers waits in the kernel's, as in the other proxies: no file is written.
     let server = format!(
         "location {PRICED} {{
             default_type application/json;
@@ -28,6 +29,7 @@ pub fn start(folder: &Path, origin: SocketAddr, challenge: &Challenge) -> Result
         location / {{
             proxy_pass http://origin;
             proxy_http_version 1.1;
+            proxy_max_temp_file_size 0;
             proxy_set_header Connection \"\";
             proxy_set_header Host $host;
             proxy_set_header X-Forwarded-For $remote_addr;

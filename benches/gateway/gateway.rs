@@ -6,7 +6,18 @@ use std::path::Path;
 
 use super::Failure;
 use super::process::Process;
-use super::rows::{FREE, PRICED};
+use super::rows::{FILES, PRICED};
+
+/// What the priced route costs.
+pub const PRICE: &str = "$0.01";
+/// The same in the token's own unit.
+pub const AMOUNT: &str = "10000";
+/// USDC on Base Sepolia.
+pub const ASSET: &str = "0x036CbD53842c5426634e7929541eC2318f3dCF7e";
+/// Whom to pay.
+pub const PAY_TO: &str = "0x209693Bc6afc0C5328bA36FaF03C514EF312287C";
+/// Of what the priced route gives.
+pub const DESCRIPTION: &str = "Premium market data";
 
 /// Whether it writes a line per request, as it does unless told otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +43,8 @@ pub fn start(binary: &Path, folder: &Path, origin: SocketAddr, access: AccessLog
 /// The window outlasts any run.
 fn configuration(address: SocketAddr, origin: SocketAddr, access: AccessLog) -> String {
     let access = access == AccessLog::On;
+    let free: String =
+        FILES.iter().map(|file| format!("[[route]]\npath = \"{}\"\nprice = \"free\"\n\n", file.free)).collect();
     format!(
         r#"[server]
 listen = ["{address}"]
@@ -53,21 +66,17 @@ url = "sandbox:"
 [pay.usdc]
 network = "base-sepolia"
 asset = "USDC"
-pay_to = "0x209693Bc6afc0C5328bA36FaF03C514EF312287C"
+pay_to = "{PAY_TO}"
 facilitators = ["sandbox"]
 
 [upstreams.origin]
 servers = ["{origin}"]
 
-[[route]]
-path = "{FREE}"
-price = "free"
-
-[[route]]
+{free}[[route]]
 path = "{PRICED}"
-price = "$0.01"
+price = "{PRICE}"
 window = "24h"
-description = "Premium market data"
+description = "{DESCRIPTION}"
 mime_type = "application/json"
 "#
     )

@@ -1,8 +1,9 @@
-//! What standing in the way costs: Farebox beside a bare proxy of the same engine, on this machine, in one run.
+//! What standing in the way costs: Farebox beside a bare proxy of the same engine, nginx, and the other ways to ask for
+//! a payment, on this machine, in one run.
 //!
-//! `cargo bench --bench gateway` starts an origin, both proxies and, row after row, the load; see docs/performance.md
-//! for what the rows mean, and `-- --help` for what can be changed. Everything listens on loopback, ends with this
-//! process and leaves nothing behind.
+//! `cargo bench --bench gateway` starts an origin, the servers and, row after row, the load; see docs/performance.md
+//! for what the rows mean, and `-- --help` for what can be changed. Everything listens on loopback (but for pay-gate,
+//! which cannot be told to) and ends with this process; what it leaves behind is the peers in `target/peers`.
 
 mod bare;
 #[path = "../common/mod.rs"]
@@ -14,12 +15,15 @@ mod load;
 #[path = "../common/origin.rs"]
 mod origin;
 mod payment;
+mod peer;
 #[path = "../common/process.rs"]
 mod process;
 mod report;
 mod rows;
+mod servers;
 #[path = "../common/sign.rs"]
 mod sign;
+mod table;
 #[path = "../common/tools.rs"]
 mod tools;
 
@@ -30,6 +34,12 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use self::gateway::AccessLog;
+use self::load::Load;
+use self::report::Report;
+use self::rows::{FILES, PRICED, Row, SMALL};
+use self::servers::{Servers, Setting};
+
 // As in the shipped binary, for the bare proxy to stand on the same ground.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -37,7 +47,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Anything that ends a run.
 type Failure = Box<dyn Error>;
 
-/// Measures the gateway beside a bare proxy.
+/// Measures the gateway beside a bare proxy, nginx, and its peers.
 #[derive(Parser)]
 struct Args {
     /// How often each row is measured; rows take turns.
@@ -52,6 +62,9 @@ struct Args {
     /// Measures only rows with this in their name, and those they are compared with.
     #[arg(long, value_name = "TEXT")]
     row: Option<String>,
+    /// Leaves the other ways to ask for a payment out, which are installed from npm, PyPI and crates.io.
+    #[arg(long)]
+    without_peers: bool,
     /// The binary that is measured.
     #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_farebox"))]
     farebox: PathBuf,
@@ -82,30 +95,36 @@ fn main() -> ExitCode {
 fn measure(args: &Args) -> Result<(), Failure> {
     tools::require()?;
     let folder = tempfile::Builder::new().prefix("farebox-bench-").tempdir()?;
-    let origin = origin::start(folder.path())?;
-    let quiet = gateway::start(&args.farebox, folder.path(), origin.address, gateway::AccessLog::Off)?;
-    let logging = gateway::start(&args.farebox, folder.path(), origin.address, gateway::AccessLog::On)?;
+    let files = FILES.iter().flat_map(|file| [(file.free, file.bytes), (file.forwarded, file.bytes)]);
+    let origin = origin::start(folder.path(), files.chain([(PRICED, SMALL.bytes)]))?;
+    let quiet = gateway::start(&args.farebox, folder.path(), origin.address, AccessLog::Off)?;
     let (challenge, paid) = payment::pay_once(quiet.address)?;
-    let bare = bare::start(folder.path(), origin.address, &challenge)?;
-    let nginx = front::start(folder.path(), origin.address, &challenge)?;
-    payment::same_answers(bare.address, quiet.address)?;
-
-    let load = load::Load::new(folder.path(), Duration::from_secs(args.seconds), args.connections)?;
-    let servers = rows::Servers { nginx, bare, quiet, logging };
-    let rows = rows::chosen(args.row.as_deref(), &paid);
+    let mut rows = table::chosen(args.row.as_deref(), !args.without_peers, &paid);
     if rows.is_empty() {
         return Err("no row has that in its name".into());
     }
+    let setting =
+        Setting { folder: folder.path(), origin: origin.address, farebox: &args.farebox, challenge: &challenge };
+    let servers = Servers::start(&setting, quiet, &rows)?;
+    rows.retain(|row| servers.of(row.server).is_some());
+
+    let of = |row: &Row| servers.of(row.server).ok_or("a row has no server");
+    let load = |row: &Row| {
+        let connections = args.connections.min(row.connections);
+        Load::new(folder.path(), Duration::from_secs(args.seconds), connections)
+    };
+    let mut bytes = Vec::with_capacity(rows.len());
     for row in &rows {
-        load.warm_up(servers.of(row.server), row)?;
+        bytes.push(payment::answer_bytes(of(row)?.address, row)?);
+        load(row)?.warm_up(of(row)?, row)?;
     }
     let mut measured = vec![Vec::with_capacity(args.rounds); rows.len()];
     for round in 1..=args.rounds {
         for (row, samples) in rows.iter().zip(&mut measured) {
             eprintln!("round {round} of {}: {}", args.rounds, row.name);
-            samples.push(load.run(servers.of(row.server), row)?);
+            samples.push(load(row)?.run(of(row)?, row)?);
         }
     }
-    report::print(&rows, &measured, args);
+    Report { rows: &rows, measured: &measured, bytes: &bytes, notes: &servers.notes }.print(args);
     Ok(())
 }

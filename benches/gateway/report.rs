@@ -1,58 +1,105 @@
-//! The table: medians, their spread, and each row's share of its baseline.
+//! The table: medians, their spread, each row's share of its baseline, and beneath it the goals.
 
 use super::Args;
 use super::common::{Spread, processor};
 use super::load::Sample;
 use super::rows::{Goal, Row};
 
-/// Prints it as Markdown.
-pub fn print(rows: &[Row], measured: &[Vec<Sample>], args: &Args) {
-    println!();
-    println!(
-        "{} rounds of {} s, {} connections, server on one core; {}.",
-        args.rounds,
-        args.seconds,
-        args.connections,
-        processor()
-    );
-    println!("Medians, lowest and highest round in brackets; ratios are taken within a round.");
-    println!();
-    println!("| | requests/s | of baseline | goal | CPU µs/request | of baseline | p50 ms | p99 ms | memory MB |");
-    println!("|---|---|---|---|---|---|---|---|---|");
-    for (row, samples) in rows.iter().zip(measured) {
-        let ratio = |name: &str, of: fn(&Sample) -> f64| {
-            let other = rows.iter().position(|other| other.name == name).and_then(|at| measured.get(at));
-            let pairs = samples.iter().zip(other.into_iter().flatten());
-            Spread::of(pairs.map(|(sample, base)| of(sample) / of(base)))
-        };
-        let rate = Spread::of(samples.iter().map(|sample| sample.requests_per_second));
-        let speed = |name: &str| ratio(name, |sample| sample.requests_per_second);
-        let cpu = ratio(row.baseline, |sample| sample.cpu_microseconds);
-        let goals: Vec<_> = row.goals.iter().map(|goal| judged(*goal, &rate, speed)).collect();
-        let is_baseline = row.name == row.baseline;
+/// What was measured of all rows.
+pub struct Report<'a> {
+    /// The rows.
+    pub rows: &'a [Row],
+    /// Each round of each.
+    pub measured: &'a [Vec<Sample>],
+    /// How long an answer of each is, head and body.
+    pub bytes: &'a [usize],
+    /// What the peers are.
+    pub notes: &'a [String],
+}
+
+impl Report<'_> {
+    /// Prints it as Markdown.
+    pub fn print(&self, args: &Args) {
+        println!();
         println!(
-            "| {} | {} | {} | {} | {} | {} | {:.2} | {:.2} | {:.0} |",
-            row.name,
-            rate.with_digits(0),
-            if is_baseline { "1".to_owned() } else { speed(row.baseline).with_digits(3) },
-            goals.join("; "),
-            Spread::of(samples.iter().map(|sample| sample.cpu_microseconds)).with_digits(1),
-            if is_baseline { "1".to_owned() } else { cpu.with_digits(3) },
-            Spread::of(samples.iter().map(|sample| sample.p50_microseconds)).median / 1000.0,
-            Spread::of(samples.iter().map(|sample| sample.p99_microseconds)).median / 1000.0,
-            Spread::of(samples.iter().map(|sample| sample.resident_bytes as f64)).median / 1e6,
+            "{} rounds of {} s, {} connections, server on one core; {}.",
+            args.rounds,
+            args.seconds,
+            args.connections,
+            processor()
         );
+        println!("Medians, lowest and highest round in brackets; ratios are taken within a round.");
+        println!();
+        println!(
+            "| | requests/s | of baseline | CPU µs/request | of baseline | p50 ms | p99 ms | memory MB | answer bytes |"
+        );
+        println!("|---|---|---|---|---|---|---|---|---|");
+        for ((row, samples), bytes) in self.rows.iter().zip(self.measured).zip(self.bytes) {
+            let of_baseline = |of: fn(&Sample) -> f64| match row.name == row.baseline {
+                true => "1".to_owned(),
+                false => self.ratio(samples, row.baseline, of).with_digits(3),
+            };
+            let median = |of: fn(&Sample) -> f64| Spread::of(samples.iter().map(of)).median;
+            println!(
+                "| {} | {} | {} | {} | {} | {:.2} | {:.2} | {:.0} | {bytes} |",
+                row.name,
+                Spread::of(samples.iter().map(requests)).with_digits(0),
+                of_baseline(requests),
+                Spread::of(samples.iter().map(cpu)).with_digits(1),
+                of_baseline(cpu),
+                median(|sample| sample.p50_microseconds) / 1000.0,
+                median(|sample| sample.p99_microseconds) / 1000.0,
+                median(|sample| sample.resident_bytes as f64) / 1e6,
+            );
+        }
+        let goals = self.rows.iter().zip(self.measured).flat_map(|(row, samples)| {
+            row.goals.iter().map(move |goal| format!("{}: {}", row.name, self.judged(*goal, samples)))
+        });
+        print_list(goals);
+        print_list(self.notes);
+    }
+
+    /// Of another row, in the same rounds; not a number if it was not measured.
+    fn ratio(&self, samples: &[Sample], other: &str, of: fn(&Sample) -> f64) -> Spread {
+        let other = self.rows.iter().position(|row| row.name == other).and_then(|at| self.measured.get(at));
+        let pairs = samples.iter().zip(other.into_iter().flatten());
+        Spread::of(pairs.map(|(sample, base)| of(sample) / of(base)))
+    }
+
+    fn judged(&self, goal: Goal, samples: &[Sample]) -> String {
+        let (what, reached, met) = match goal {
+            Goal::Share(share, other) => {
+                let reached = self.ratio(samples, other, requests).median;
+                (format!("at least {share} × the requests/s of \"{other}\""), reached, reached >= share)
+            }
+            Goal::Cpu(share, other) => {
+                let reached = self.ratio(samples, other, cpu).median;
+                (format!("at most {share} × the CPU of \"{other}\""), reached, reached <= share)
+            }
+            Goal::Rate(least) => {
+                let reached = Spread::of(samples.iter().map(requests)).median;
+                (format!("at least {least} requests/s"), reached, reached >= least)
+            }
+        };
+        let digits = if matches!(goal, Goal::Rate(_)) { 0 } else { 3 };
+        match met {
+            _ if reached.is_nan() => format!("{what}: not measured"),
+            true => format!("{what}: met ({reached:.digits$})"),
+            false => format!("{what}: **missed** ({reached:.digits$})"),
+        }
     }
 }
 
-fn judged(goal: Goal, rate: &Spread, share_of: impl Fn(&str) -> Spread) -> String {
-    let (reached, wanted, what) = match goal {
-        Goal::Share(share, other) => (share_of(other).median, share, format!("{share} of \"{other}\"")),
-        Goal::Rate(least) => (rate.median, least, format!("{least}/s")),
-    };
-    match goal {
-        _ if reached >= wanted => format!("{what}: met"),
-        Goal::Share(..) => format!("{what}: **missed** ({reached:.3})"),
-        Goal::Rate(_) => format!("{what}: **missed**"),
+fn requests(sample: &Sample) -> f64 {
+    sample.requests_per_second
+}
+
+fn cpu(sample: &Sample) -> f64 {
+    sample.cpu_microseconds
+}
+
+fn print_list(lines: impl IntoIterator<Item = impl std::fmt::Display>) {
+    for (number, line) in lines.into_iter().enumerate() {
+        println!("{}- {line}", if number == 0 { "\n" } else { "" });
     }
 }

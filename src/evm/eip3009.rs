@@ -1,9 +1,11 @@
 //! `TransferWithAuthorization` (EIP-3009): its EIP-712 digest, signing it and recovering its signer.
 
-use alloy::primitives::{Address, B256, Bytes, Signature, U256, keccak256};
+use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolStruct;
+use secp256k1::Message;
+use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 
 use crate::x402::asset::Eip712Domain;
 use crate::x402::payment::Authorization;
@@ -69,22 +71,22 @@ pub fn signing_hash(token: &Token, authorization: &Authorization) -> B256 {
 /// A high `s` is nobody's: the mirror image of a signature recovers to the same key, but the token's contract
 /// refuses it (EIP-2; OpenZeppelin's `ECDSA` and USDC's `ECRecover` check it), so it could never be settled.
 pub fn recover(token: &Token, authorization: &Authorization, signature: &[u8]) -> Option<Address> {
-    let (r, rest) = signature.split_first_chunk::<32>()?;
-    let (s, v) = rest.split_first_chunk::<32>()?;
-    let odd_y = match v {
-        [0 | 27] => false,
-        [1 | 28] => true,
+    let (compact, v) = signature.split_first_chunk::<64>()?;
+    let parity = match v {
+        [0 | 27] => RecoveryId::Zero,
+        [1 | 28] => RecoveryId::One,
         _ => return None,
     };
-    let (r, s) = (U256::from_be_bytes(*r), U256::from_be_bytes(*s));
-    if r.is_zero() || s.is_zero() {
+    let signature = RecoverableSignature::from_compact(compact, parity).ok()?;
+    let (standard, mut low) = (signature.to_standard(), signature.to_standard());
+    low.normalize_s();
+    if low != standard {
         return None;
     }
-    let signature = Signature::new(r, s, odd_y);
-    if signature.normalize_s().is_some() {
-        return None;
-    }
-    let signer = signature.recover_address_from_prehash(&signing_hash(token, authorization)).ok()?;
+    let key = signature.recover(Message::from_digest(signing_hash(token, authorization).0)).ok()?;
+    // An address is of the key's two coordinates, without the byte that says that it has both.
+    let [_, coordinates @ ..] = key.serialize_uncompressed();
+    let signer = Address::from_raw_public_key(&coordinates);
     (!signer.is_zero()).then_some(signer)
 }
 
@@ -143,7 +145,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
         fn what_a_key_signs_is_recovered_to_it_and_to_nobody_else(authorization in authorization(), bit in 0usize..512) {
@@ -174,6 +176,27 @@ mod tests {
             mirrored[32..64].copy_from_slice(&(ORDER - s).to_be_bytes::<32>());
             mirrored[64] = if signature[64] == 27 { 28 } else { 27 };
             prop_assert_eq!(recover(&token, &authorization, &mirrored), None);
+        }
+
+        /// Two libraries that know nothing of each other agree on whose a signature is, whatever its bytes.
+        #[test]
+        fn another_library_recovers_the_same(
+            authorization in authorization(),
+            random in any::<[u8; 64]>(),
+            edge in prop::option::of((0usize..2, prop::sample::select(vec![U256::ZERO, uint!(1_U256), ORDER / uint!(2_U256), ORDER - uint!(1_U256), ORDER]))),
+            odd in any::<bool>(),
+        ) {
+            let token = usdc_on_base_sepolia();
+            let mut bytes = random.to_vec();
+            if let Some((at, value)) = edge {
+                bytes[at * 32..][..32].copy_from_slice(&value.to_be_bytes::<32>());
+            }
+            bytes.push(27 + u8::from(odd));
+            let (r, s) = (U256::from_be_slice(&bytes[..32]), U256::from_be_slice(&bytes[32..64]));
+            let other = alloy::primitives::Signature::new(r, s, odd);
+            let low = s <= ORDER / uint!(2_U256);
+            let expected = other.recover_address_from_prehash(&signing_hash(&token, &authorization)).ok().filter(|_| low);
+            prop_assert_eq!(recover(&token, &authorization, &bytes), expected);
         }
 
         #[test]

@@ -13,7 +13,7 @@ use super::life::Ticket;
 use super::life::job::Job;
 use super::shared::{Patience, Shared};
 use super::{Request, Verdict, unix_millis};
-use crate::access::Receipt;
+use crate::access::{Reading, Receipt};
 use crate::ledger::{Held, LedgerError, Record, State};
 use crate::resolve::Effort;
 use crate::telemetry::{Outcome, WindowHit};
@@ -131,11 +131,13 @@ impl Admission<'_> {
 
     /// The request that had the payment settled it: what that is worth to this one, if it need not have it for itself.
     async fn settled_by_another(&self, id: &PaymentId) -> Option<Verdict> {
-        let opened = self.gate.opened(self.request, [id.clone()], &self.payment);
-        match self.gate.ride(self.request, opened).await {
-            Ok(Some(verdict)) => return Some(verdict),
-            Ok(None) => {}
-            Err(error) => return Some(self.ledger_down(error)),
+        let reading = Reading { id: id.clone(), digest: self.payment.digest };
+        if let Some(receipt) = self.gate.opened(self.request, &reading) {
+            match self.gate.ride(self.request, id, receipt).await {
+                Ok(Some(verdict)) => return Some(verdict),
+                Ok(None) => {}
+                Err(error) => return Some(self.ledger_down(error)),
+            }
         }
         match self.gate.shared.ledger.find(id).await {
             Ok(Some(record)) => self.judge(&record).await,

@@ -18,7 +18,9 @@ mod limits;
 mod pace;
 mod quoted;
 mod refusal;
+mod ride;
 mod shared;
+mod shown;
 #[cfg(test)]
 mod tests;
 pub mod unfit;
@@ -28,23 +30,23 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderName, Method, header};
 
-use self::admit::{Admission, Malformed};
-use self::answer::{Answer, FAREBOX_PASS, Trouble};
+use self::admit::Malformed;
+use self::answer::{Answer, Trouble};
 use self::facts::Facts;
 use self::generation::{Generation, LiveRoute, Quote};
 use self::life::{Ticket, Undelivered};
 use self::shared::Patience;
 pub use self::shared::Shared;
-use crate::access::{Claims, Receipt, Remembered};
+use self::shown::Shown;
 use crate::config::Unmatched;
 use crate::ledger::{Ledger, LedgerError, UnixMillis};
 use crate::money::Amount;
 use crate::resolve::reconciler::Reconciler;
 use crate::route::canonical::CanonicalTarget;
 use crate::route::pattern::Methods;
-use crate::telemetry::{Limit, Metrics, Outcome, WindowHit};
-use crate::x402::header::{self as wire, DecodeError};
-use crate::x402::{Dialect, Network, Payment, PaymentId};
+use crate::telemetry::{Limit, Metrics, Outcome};
+use crate::x402::header as wire;
+use crate::x402::{Dialect, Network, PaymentId};
 
 /// Decides what becomes of requests.
 #[derive(Clone)]
@@ -219,19 +221,26 @@ impl Gate {
             return forward(Some(index), &live.route.upstream, &target, Entry::Free, Outcome::Free);
         };
         let request = Request { generation, index, live, quote, facts, target: &target };
-        if let Some(refused) = self.too_long(&request) {
+        let shown = Shown::of(facts.headers);
+        if shown.length
+            && let Some(refused) = self.too_long(&request)
+        {
             return refused;
         }
         if let Err(over) = self.client_may(generation, live, facts) {
             // Boxed as below.
             return Box::pin(self.turn_away(&request, over)).await;
         }
-        match self.by_pass(&request).await {
-            Ok(Some(verdict)) => return verdict,
-            Ok(None) => {}
-            Err(error) => return request.ledger_down(error),
+        if shown.passes {
+            match self.by_pass(&request).await {
+                Ok(Some(verdict)) => return verdict,
+                Ok(None) => {}
+                Err(error) => return request.ledger_down(error),
+            }
         }
-        match admit::payment_header(facts, config.server.payment_header_bytes) {
+        let payment =
+            if shown.payment { admit::payment_header(facts, config.server.payment_header_bytes) } else { Ok(None) };
+        match payment {
             Ok(None) => self.free_use(&request).unwrap_or_else(|| request.challenge()),
             // Boxed, or every request would carry a payment's future.
             Ok(Some((dialect, value))) => Box::pin(self.by_payment(&request, dialect, value)).await,
@@ -243,116 +252,12 @@ impl Gate {
             }
         }
     }
-
-    /// A pass whose window is open, also where the route has none any more: it was paid for. A bad or spent one is as
-    /// good as none: the challenge says what to do.
-    async fn by_pass(&self, request: &Request<'_>) -> Result<Option<Verdict>, LedgerError> {
-        let Some(Claims { payer, payment_id, uses, .. }) = request.shown_pass() else { return Ok(None) };
-        if let Err(over) = self.payer_may(request, Some(&payer)) {
-            return Ok(Some(self.limited(over, request.index, false)));
-        }
-        if !self.count_use(&payment_id, uses).await? {
-            return Ok(None);
-        }
-        let undelivered = Undelivered::of(&self.shared, &payment_id, self.shared.receipts.of_pass(&payment_id));
-        let route = request.live.route.name.clone();
-        let identity = Box::new(Identity { route, payer, payment_id, paid: None });
-        request.live.metrics.window_hit(WindowHit::Pass);
-        Ok(Some(request.forward(Entry::Window { identity, undelivered }, Outcome::Window)))
-    }
-
-    /// One more request against a window; `false` when it is used up. Where nobody can tell, the client must not be
-    /// asked for another payment: an error.
-    async fn count_use(&self, id: &PaymentId, uses: Option<u32>) -> Result<bool, LedgerError> {
-        let Some(limit) = uses else { return Ok(true) };
-        match self.shared.ledger.count_use(id, limit).await {
-            Ok(open) => Ok(open),
-            // The ledger is another one than when the window was opened.
-            Err(LedgerError::Conflict { .. }) => Ok(false),
-            Err(error @ LedgerError::Unavailable(_)) => Err(error),
-        }
-    }
-
-    async fn by_payment(&self, request: &Request<'_>, dialect: Dialect, value: &[u8]) -> Verdict {
-        let payment = match wire::decode_payment(dialect, value) {
-            Ok(payment) => payment,
-            Err(DecodeError::Malformed(what)) => return request.malformed(what),
-            Err(DecodeError::Version { .. }) => return request.wrong_version(dialect),
-        };
-        let admission = Admission::new(self, request, payment);
-        let payment = &admission.payment;
-        let receipt = self.opened(request, check::possible_ids(&request.quote.offers, payment), payment);
-        if let Some((_, receipt)) = &receipt
-            && let Err(limited) = admission.may_come(Some(&receipt.payer)).await
-        {
-            return limited;
-        }
-        match self.ride(request, receipt).await {
-            Ok(Some(verdict)) => verdict,
-            Ok(None) => admission.admit().await,
-            Err(error) => request.ledger_down(error),
-        }
-    }
-
-    /// The window that this payment has opened, as far as is remembered without the ledger.
-    fn opened(
-        &self,
-        request: &Request<'_>,
-        ids: impl IntoIterator<Item = PaymentId>,
-        payment: &Payment,
-    ) -> Option<(PaymentId, Arc<Receipt>)> {
-        let (route, host) = (&request.live.route.name, request.facts.host);
-        let now = unix_millis();
-        ids.into_iter().find_map(|id| {
-            let receipt = self.shared.receipts.lookup(&id, &payment.digest, route, host, now)?;
-            Some((id, receipt))
-        })
-    }
-
-    /// The request rides the window that this receipt opened.
-    fn window(&self, request: &Request<'_>, id: &PaymentId, receipt: Arc<Receipt>) -> Verdict {
-        request.live.metrics.window_hit(WindowHit::Payment);
-        let identity = Box::new(Identity {
-            route: request.live.route.name.clone(),
-            payer: receipt.payer.clone(),
-            payment_id: id.clone(),
-            paid: Some(Paid {
-                network: receipt.network.clone(),
-                asset: receipt.asset.clone(),
-                amount: receipt.amount,
-                transaction: receipt.transaction.clone(),
-            }),
-        });
-        let undelivered = Undelivered::of(&self.shared, id, Remembered::Receipt(receipt));
-        request.forward(Entry::Window { identity, undelivered }, Outcome::Window)
-    }
-
-    /// One more request inside such a window, if it is open.
-    async fn ride(
-        &self,
-        request: &Request<'_>,
-        opened: Option<(PaymentId, Arc<Receipt>)>,
-    ) -> Result<Option<Verdict>, LedgerError> {
-        let Some((id, receipt)) = opened else { return Ok(None) };
-        Ok(self.count_use(&id, receipt.uses).await?.then(|| self.window(request, &id, receipt)))
-    }
 }
 
 impl Request<'_> {
     fn resource_url(&self) -> String {
         let server = &self.generation.config.server;
         self.facts.resource_url(self.target, server.public_url.as_ref(), &server.trusted_proxies)
-    }
-
-    /// The first good pass of those in the `farebox-pass` header and in the route's cookie.
-    fn shown_pass(&self) -> Option<Claims> {
-        let headers = self.facts.headers;
-        let in_header = headers.get_all(FAREBOX_PASS).iter().filter_map(|value| value.to_str().ok()).take(1);
-        let cookies = headers.get_all(header::COOKIE).iter().map(|value| value.as_bytes());
-        let now = u64::try_from(self.facts.now / 1000).unwrap_or(0);
-        let keys = &self.generation.pass_keys;
-        let check = |token: &str| keys.check(token, &self.live.route.name, self.facts.host, now).ok();
-        in_header.chain(self.quote.cookie.find_in(cookies)).find_map(check)
     }
 
     fn challenge(&self) -> Verdict {

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::holds::Holds;
 use super::pace::Paces;
 use super::unix_millis;
-use crate::access::Receipts;
+use crate::access::{Readings, Receipts};
 use crate::ledger::{Ledger, LedgerError, Record, Ruling, State, Transition, UnixMillis};
 use crate::limit::Limits;
 use crate::resolve::Resolver;
@@ -22,6 +22,8 @@ pub struct Shared {
     pub ledger: Arc<dyn Ledger>,
     /// The windows that are open, for a look-up without the ledger.
     pub receipts: Receipts,
+    /// Which payments the headers were that opened them.
+    pub readings: Readings,
     /// Who came how often.
     pub limits: Limits,
     /// Settlements and last writes that outlive their requests: a shutdown waits for them.
@@ -81,6 +83,7 @@ impl Shared {
             resolver: Arc::new(Resolver::new(ledger.clone(), metrics.clone())),
             ledger,
             receipts: Receipts::new(receipts_in_memory, metrics.clone()),
+            readings: Readings::new(receipts_in_memory),
             limits: Limits::default(),
             metrics,
             tasks: TaskTracker::new(),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request;
@@ -25,8 +25,8 @@ const FAREBOX_ASSET: HeaderName = HeaderName::from_static("farebox-asset");
 const FAREBOX_AMOUNT: HeaderName = HeaderName::from_static("farebox-amount");
 const FAREBOX_TRANSACTION: HeaderName = HeaderName::from_static("farebox-transaction");
 
-/// The longest text of an IP address: IPv6 that ends in IPv4.
-const ADDRESS_BYTES_MAX: usize = 45;
+/// The longest text of an IPv4 address.
+const IPV4_BYTES_MAX: usize = 15;
 
 /// Who asked.
 pub(super) struct Client {
@@ -112,12 +112,23 @@ fn forwarded_for(headers: &HeaderMap, client: &Client) -> Option<HeaderValue> {
         write!(chain, "{}", client.peer).ok()?;
         return HeaderValue::from_bytes(&chain).ok();
     }
-    // Without a proxy, as almost always: on the stack, for the value is copied once anyway.
-    let mut text = [0; ADDRESS_BYTES_MAX];
-    let mut rest = &mut text[..];
-    write!(rest, "{}", client.peer).ok()?;
-    let unused = rest.len();
-    HeaderValue::from_bytes(text.get(..ADDRESS_BYTES_MAX.checked_sub(unused)?)?).ok()
+    // Without a proxy, as almost always.
+    match client.peer {
+        IpAddr::V4(peer) => HeaderValue::try_from(dotted(peer)).ok(),
+        IpAddr::V6(peer) => HeaderValue::try_from(peer.to_string()).ok(),
+    }
+}
+
+/// As the address shows itself, at a tenth of the cost: every request says it.
+fn dotted(address: Ipv4Addr) -> String {
+    let mut text = String::with_capacity(IPV4_BYTES_MAX);
+    for octet in address.octets() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(octet));
+    }
+    text
 }
 
 /// `Forwarded` (RFC 7239) with the peer's address behind what a trusted proxy said; `None` where none has said anything:
@@ -138,7 +149,10 @@ fn forwarded(headers: &HeaderMap, client: &Client) -> Option<HeaderValue> {
 /// The lines of a list in one, with room for what follows.
 fn said_before(headers: &HeaderMap, name: &HeaderName, believed: bool) -> Vec<u8> {
     let mut chain = Vec::new();
-    for value in headers.get_all(name).iter().filter(|_| believed) {
+    if !believed {
+        return chain;
+    }
+    for value in headers.get_all(name) {
         chain.extend_from_slice(value.as_bytes());
         chain.extend_from_slice(b", ");
     }

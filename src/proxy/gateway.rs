@@ -50,13 +50,15 @@ impl ProxyHttp for Gateway {
         if let Some(clock) = Clock::of(session) {
             clock.head_came();
         }
-        let live = self.house.live();
-        let limits = &live.generation.config.server.connections;
-        session.set_read_timeout(Some(limits.body_timeout));
+        let (body_timeout, send_timeout) = {
+            let connections = &self.house.look().generation.config.server.connections;
+            (connections.body_timeout, connections.send_timeout)
+        };
+        session.set_read_timeout(Some(body_timeout));
         // Over HTTP/1.1 the socket watches it, and knows when something was taken; the engine's time would be for a whole
         // piece of a body, and be over first now and then.
         if session.is_http2() {
-            session.set_write_timeout(Some(limits.send_timeout));
+            session.set_write_timeout(Some(send_timeout));
         }
         Ok(())
     }

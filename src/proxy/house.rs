@@ -109,6 +109,11 @@ impl House {
         self.live.load_full()
     }
 
+    /// The same, for a look at it that is over at once.
+    pub(super) fn look(&self) -> arc_swap::Guard<Arc<Live>> {
+        self.live.load()
+    }
+
     pub(super) fn enter(&self) -> (InFlight, TaskTrackerToken) {
         (self.metrics.in_flight(), self.requests.token())
     }
@@ -286,6 +291,7 @@ impl Operations for House {
         self.live.store(Arc::new(live));
         self.reloaded.notify_one();
         self.gate.shared().receipts.resize(config.server.receipts_in_memory);
+        self.gate.shared().readings.resize(config.server.receipts_in_memory);
         if let Some(logs) = &self.logs
             && let Err(error) = logs.set_filter(&config.log.level, config.log.access)
         {

@@ -91,16 +91,45 @@ pub(super) fn check(session: &Session, header_bytes: usize) -> Result<(), Unfit>
     if bytes > header_bytes || request.headers.len() > FIELDS_MAX {
         return Err(Unfit::HeadTooLarge);
     }
+    let named = Named::of(&request.headers);
     if let Some(raw) = &raw {
-        check_lines(raw, request.headers.contains_key(header::TRANSFER_ENCODING))?;
+        check_lines(raw, named.transfer_encoding)?;
     }
-    check_framing(&request.headers)?;
-    check_nominations(&request.headers)?;
+    if named.transfer_encoding || named.content_length {
+        check_framing(&request.headers)?;
+    }
+    if named.connection {
+        check_nominations(&request.headers)?;
+    }
     match &request.method {
         &Method::CONNECT => Err(Unfit::Tunnel),
         // In any case, as routes match methods.
         method if method.as_str().eq_ignore_ascii_case("TRACE") => Err(Unfit::Trace),
         _ => Ok(()),
+    }
+}
+
+/// Which fields there are of those that are looked into here: one look at each name costs less than a search for each
+/// field.
+#[derive(Default)]
+struct Named {
+    connection: bool,
+    content_length: bool,
+    transfer_encoding: bool,
+}
+
+impl Named {
+    fn of(headers: &HeaderMap) -> Named {
+        let mut named = Named::default();
+        for name in headers.keys() {
+            match *name {
+                header::CONNECTION => named.connection = true,
+                header::CONTENT_LENGTH => named.content_length = true,
+                header::TRANSFER_ENCODING => named.transfer_encoding = true,
+                _ => {}
+            }
+        }
+        named
     }
 }
 
@@ -114,14 +143,17 @@ fn list_bytes(request: &RequestHeader) -> usize {
 /// Every line ends in CR LF, and a `Transfer-Encoding` stands alone: the engine takes a `Content-Length` beside it out
 /// before anybody sees it.
 fn check_lines(head: &[u8], chunked: bool) -> Result<(), Unfit> {
-    for line in head.split_inclusive(|byte| *byte == b'\n') {
-        let Some(line) = line.strip_suffix(b"\r\n") else { return Err(Unfit::BareLineFeed) };
+    let mut begin = 0;
+    for feed in memchr::memchr_iter(b'\n', head) {
+        let line = head.get(begin..feed).and_then(|line| line.strip_suffix(b"\r")).ok_or(Unfit::BareLineFeed)?;
         let is_length = || line.get(..15).is_some_and(|start| start.eq_ignore_ascii_case(b"content-length:"));
         if chunked && is_length() {
             return Err(Unfit::TwoFramings);
         }
+        begin = feed.saturating_add(1);
     }
-    Ok(())
+    // The last line ends, too.
+    if begin == head.len() { Ok(()) } else { Err(Unfit::BareLineFeed) }
 }
 
 fn check_framing(headers: &HeaderMap) -> Result<(), Unfit> {

@@ -23,7 +23,8 @@ const PINGORAS_FIELDS: usize = 2;
 pub(super) async fn write(session: &mut Session, answer: Answer) -> Result<bool> {
     let bodiless = session.req_header().method == Method::HEAD;
     // A body that waits for a `100 Continue` may never come.
-    let comes = session.response_written().is_some() || !session.req_header().headers.contains_key(header::EXPECT);
+    let comes = !session.is_body_empty()
+        && (session.response_written().is_some() || !session.req_header().headers.contains_key(header::EXPECT));
     if comes && is_short(&session.req_header().headers) {
         // Pingora reads it, and keeps the connection.
         session.set_close_on_response_before_downstream_finish(false);

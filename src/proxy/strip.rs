@@ -1,6 +1,6 @@
 //! What does not pass through: fields that concern one connection, and those by which a backend is led astray.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName};
 use pingora::http::ResponseHeader;
 
 /// Fields by which some backends take another URL or method than the request line's.
@@ -72,16 +72,17 @@ fn is_detour(name: &str, from_trusted_proxy: bool) -> bool {
 /// Takes out of a response what concerns the connection that it came by, and what its `Connection` names; never what
 /// frames it.
 pub(super) fn strip_hop_by_hop(response: &mut ResponseHeader) {
-    let names = |value: &HeaderValue| -> Vec<HeaderName> {
-        let names = value.as_bytes().split(|byte| *byte == b',');
-        names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
-    };
-    let named: Vec<HeaderName> = response.headers.get_all(header::CONNECTION).iter().flat_map(names).collect();
-    let frames = |name: &HeaderName| matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING);
-    for name in named.iter().filter(|name| !frames(name)).chain(&HOP_BY_HOP) {
-        if response.headers.contains_key(name) {
-            response.remove_header(name);
-        }
+    let mut hops: Vec<HeaderName> = response.headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned().collect();
+    if hops.contains(&header::CONNECTION) {
+        let values = response.headers.get_all(header::CONNECTION).iter();
+        let named = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+        // Not the name of a field, and almost always all there is.
+        let named = named.filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"));
+        let frames = |name: &HeaderName| matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING);
+        hops.extend(named.filter_map(|name| HeaderName::from_bytes(name).ok()).filter(|name| !frames(name)));
+    }
+    for name in &hops {
+        response.remove_header(name);
     }
 }
 

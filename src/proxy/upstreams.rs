@@ -1,6 +1,6 @@
 //! Where requests are forwarded to: servers by name or address, in turn, past those that are down.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{self, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) const REFRESH_EVERY: Duration = Duration::from_secs(10);
 const SELECT_ITERATIONS: usize = 64;
 
 /// All upstreams of a config.
-pub(super) struct Upstreams(HashMap<Arc<str>, Arc<LiveUpstream>>);
+pub(super) struct Upstreams(foldhash::HashMap<Arc<str>, Arc<LiveUpstream>>);
 
 /// One upstream at work.
 pub(super) struct LiveUpstream {
@@ -48,7 +48,7 @@ impl std::fmt::Debug for Upstreams {
 impl Upstreams {
     /// Resolves every server's name; one that cannot be resolved now is tried again later.
     pub(super) async fn start(config: &Config, metrics: &Metrics) -> Upstreams {
-        let mut upstreams = HashMap::new();
+        let mut upstreams = foldhash::HashMap::default();
         for (name, upstream) in &config.upstreams {
             let live = LiveUpstream::new(upstream.clone(), sells(config, upstream), metrics.for_upstream(name));
             live.refresh().await;
@@ -160,7 +160,7 @@ struct Resolver {
 impl ServiceDiscovery for Resolver {
     /// An address is itself. A name that does not resolve is left out; if none resolves, that is an error and what
     /// was known before stays.
-    async fn discover(&self) -> Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
+    async fn discover(&self) -> Result<(BTreeSet<Backend>, collections::HashMap<u64, bool>)> {
         let mut backends = BTreeSet::new();
         let mut failure = None;
         for server in &self.servers {
@@ -177,7 +177,7 @@ impl ServiceDiscovery for Resolver {
         }
         match failure {
             Some(failure) if backends.is_empty() => Err(Error::explain(ErrorType::ConnectNoRoute, failure)),
-            _ => Ok((backends, HashMap::new())),
+            _ => Ok((backends, collections::HashMap::new())),
         }
     }
 }

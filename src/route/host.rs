@@ -27,7 +27,8 @@ pub fn canonical_host(authority: &str) -> Result<Cow<'_, str>, HostError> {
         let address: Ipv6Addr = address.parse().map_err(|_| HostError)?;
         return Ok(Cow::Owned(format!("[{address}]")));
     }
-    let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+    let colon = authority.bytes().position(|byte| byte == b':');
+    let (host, port) = authority.split_at(colon.unwrap_or(authority.len()));
     check_port(port)?;
     let host = host.strip_suffix('.').unwrap_or(host);
     if !is_name(host) && host.parse::<Ipv4Addr>().is_err() {
@@ -55,15 +56,25 @@ fn check_port(port: &str) -> Result<(), HostError> {
 /// Whether this is a host name: labels of letters, digits, `-` and `_` (which container networks use), the last not
 /// all digits, for then it would be an address.
 fn is_name(host: &str) -> bool {
-    let last = host.rsplit('.').next().unwrap_or_default();
-    host.len() <= HOST_BYTES_MAX && host.split('.').all(is_label) && !last.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn is_label(label: &str) -> bool {
-    (1..=LABEL_BYTES_MAX).contains(&label.len())
-        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-        && !label.starts_with('-')
-        && !label.ends_with('-')
+    // Once through: every request's host comes here.
+    let (mut label_bytes, mut is_number, mut before) = (0_usize, true, b'.');
+    for byte in host.bytes() {
+        match byte {
+            b'.' if label_bytes == 0 || before == b'-' => return false,
+            b'.' => (label_bytes, is_number) = (0, true),
+            b'-' if label_bytes == 0 => return false,
+            b'0'..=b'9' => label_bytes = label_bytes.saturating_add(1),
+            b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'_' => {
+                (label_bytes, is_number) = (label_bytes.saturating_add(1), false)
+            }
+            _ => return false,
+        }
+        if label_bytes > LABEL_BYTES_MAX {
+            return false;
+        }
+        before = byte;
+    }
+    label_bytes > 0 && before != b'-' && !is_number && host.len() <= HOST_BYTES_MAX
 }
 
 /// A host pattern: `None` in a route matches any host.
@@ -202,6 +213,21 @@ mod tests {
         ];
         for authority in cases {
             assert_eq!(canonical_host(authority), Err(HostError), "{authority}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_labels_and_the_last_is_no_number(host in "([a-zA-Z0-9_.\\-]{0,12}|([a-z0-9-]{1,3}\\.){0,3}[a-z0-9-]{0,3}|.{0,6})") {
+            let is_label = |label: &str| {
+                !label.is_empty()
+                    && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+                    && !label.starts_with('-')
+                    && !label.ends_with('-')
+            };
+            let last = host.rsplit('.').next().unwrap();
+            let expected = host.split('.').all(is_label) && !last.bytes().all(|byte| byte.is_ascii_digit());
+            prop_assert_eq!(is_name(&host), expected, "{}", host);
         }
     }
 

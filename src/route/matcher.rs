@@ -22,12 +22,14 @@
 //! # Cost
 //!
 //! One hash look-up per host candidate and per segment of the path, however many patterns there are; one more where
-//! literals match in any case. It goes back only
+//! literals match in any case. The hash is a quick one: what is looked up is the file's, and no client chooses what
+//! lies in a map. It goes back only
 //! where a literal and a `{param}` stand at the same place and the literal's branch leads nowhere; never more than once
 //! through any place of the tree. Nothing is allocated, except for a segment that holds an escape.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
+
+use foldhash::HashMap;
 
 use super::escape::{comparable, folded};
 use super::pattern::{HostPattern, Methods, Pattern, Segment};
@@ -158,7 +160,7 @@ fn ties_across_cases(patterns: &[Pattern]) -> Vec<Tie> {
         return Vec::new();
     }
     let mut ties = Vec::new();
-    let mut by_shape: HashMap<_, Vec<usize>> = HashMap::new();
+    let mut by_shape: HashMap<_, Vec<usize>> = HashMap::default();
     for (second, pattern) in patterns.iter().enumerate() {
         let segment = |segment: &Segment| match segment {
             Segment::Literal(text) => Some(folded(text).into_owned()),
@@ -189,8 +191,9 @@ impl Node {
         let here = match path {
             None => self.exact.as_slice(),
             Some(path) => {
-                let (segment, left) = match path.split_once('/') {
-                    Some((segment, left)) => (segment, Some(left)),
+                let slash = path.bytes().position(|byte| byte == b'/');
+                let (segment, left) = match slash.and_then(|at| path.split_at_checked(at)) {
+                    Some((segment, rest)) => (segment, rest.get(1..)),
                     None => (path, None),
                 };
                 if !self.literals.is_empty()

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use serde_json::Value;
 
 use super::MODES;
 use super::doubles::{Breaks, Step};
 use super::stand::{Ask, HOST, Stand, Upstream, route};
 use super::wallet::Wallet;
-use crate::access::{Claims, Pass, PassKeys};
+use crate::access::{Claims, HeaderDigest, Pass, PassKeys};
 use crate::gate::unix_millis;
 use crate::telemetry::Outcome;
+use crate::x402::Dialect;
 
 const OK: Upstream = Upstream::Answers(200);
 
@@ -123,6 +125,34 @@ async fn a_window_that_was_paid_for_survives_a_reload() {
     let pass = Ask::get("/paid").with("farebox-pass", first.text("farebox-pass").unwrap());
     for ask in [pass, Ask::get("/paid").paying(&signed)] {
         assert_eq!(reloaded.visit(&ask, OK).await.outcome, Outcome::Window);
+    }
+}
+
+/// From the third time on it is known by its bytes.
+#[tokio::test]
+async fn a_header_that_is_known_opens_what_it_has_opened_and_nothing_else() {
+    let routes = format!("{}{}", route("window = \"60s\""), route("window = \"60s\"").replace("paid", "other"));
+    let stand = Stand::new(&routes).await;
+    let signed = Wallet::new().pay(&stand.offer("paid"));
+    for (dialect, value) in [(Dialect::V2, signed.v2()), (Dialect::V1, signed.v1())] {
+        let field = dialect.payment_header();
+        let again = || Ask::get("/paid").with(field, &value);
+        let mut outcomes = Vec::new();
+        for _ in 0..4 {
+            outcomes.push(stand.visit(&again(), OK).await.outcome);
+        }
+        let first = if dialect == Dialect::V2 { Outcome::Paid } else { Outcome::Window };
+        assert_eq!(outcomes, [first, Outcome::Window, Outcome::Window, Outcome::Window], "{field}");
+        let known = stand.gate.shared().readings.get(&HeaderDigest::of(dialect, value.as_bytes())).unwrap();
+        assert_eq!(known.id, signed.id(), "{field}");
+        for elsewhere in [again().host("www.shop.test"), Ask::get("/other").with(field, &value)] {
+            assert_eq!(stand.visit(&elsewhere, OK).await.outcome, Outcome::Refused, "{field}");
+        }
+    }
+    // The same id under another signature is another header, and is read.
+    let forged = signed.v1_with(|json| json["payload"]["signature"] = Value::from(format!("0x{}1b", "1".repeat(128))));
+    for _ in 0..3 {
+        assert_eq!(stand.visit(&Ask::get("/paid").with("x-payment", &forged), OK).await.outcome, Outcome::Refused);
     }
 }
 

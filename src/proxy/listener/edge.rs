@@ -1,8 +1,9 @@
 //! One connection between its socket and the proxy.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
@@ -48,23 +49,30 @@ impl Edge {
     }
 }
 
-#[async_trait]
 impl HttpServerApp for Edge {
-    async fn process_new_http(
-        self: &Arc<Self>,
+    /// As `async_trait` would have it; over HTTP/1.1 the proxy's own future is the one that runs, without another around it.
+    fn process_new_http<'a, 'b, 'c>(
+        self: &'a Arc<Self>,
         mut session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
+        shutdown: &'b ShutdownWatch,
+    ) -> Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'c>>
+    where
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
+    {
         if session.is_http2() {
-            let _open = self.clock.open_stream();
-            return self.proxy.process_new_http(session, shutdown).await;
+            return Box::pin(async move {
+                let _open = self.clock.open_stream();
+                self.proxy.process_new_http(session, shutdown).await
+            });
         }
         self.clock.next_request();
         // The clock watches it. What Pingora has closed for good stays closed.
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(KEEPALIVE_WITHOUT_END));
         }
-        self.proxy.process_new_http(session, shutdown).await
+        self.proxy.process_new_http(session, shutdown)
     }
 
     /// Asked for when a connection turns out to be one of HTTP/2.

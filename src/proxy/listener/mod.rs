@@ -4,6 +4,7 @@
 //! Pingora's own listeners have no place for a limit on connections or for a deadline over a whole head; its proxy
 //! takes any stream, and these are the streams.
 
+mod beside;
 mod clock;
 mod edge;
 mod files;
@@ -26,6 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
+use beside::watched;
 pub(super) use clock::Clock;
 use clock::Limits;
 use edge::Edge;
@@ -157,15 +159,12 @@ impl Reception {
             }
         };
         let limits = || Limits::from(&self.house.live().generation.config.server.connections);
-        tokio::select! {
-            biased;
-            _ = edge.process_new(stream, &stopping) => {}
-            // No request runs: nothing of one is cut off by this.
-            closed = clock.passes(limits, stops()) => {
-                if let Some(closed) = closed {
-                    self.house.metrics.closed(closed);
-                }
-            }
+        let served = async {
+            edge.process_new(stream, &stopping).await;
+        };
+        // When a limit was passed no request runs: nothing of one is cut off.
+        if let Some(Some(closed)) = watched(served, clock.passes(limits, stops())).await {
+            self.house.metrics.closed(closed);
         }
     }
 
