@@ -8,6 +8,12 @@ use super::Failure;
 use super::behind::{Delays, PRICED};
 use super::process::{Process, free_address};
 
+/// Whom to pay.
+pub const PAY_TO: &str = "0x209693Bc6afc0C5328bA36FaF03C514EF312287C";
+
+/// Of what is paid for, for people.
+pub const DESCRIPTION: &str = "Premium market data";
+
 /// When the money moves, and who verifies before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -109,7 +115,7 @@ url = "http://{behind}"
 [pay.usdc]
 network = "base-sepolia"
 asset = "USDC"
-pay_to = "0x209693Bc6afc0C5328bA36FaF03C514EF312287C"
+pay_to = "{PAY_TO}"
 facilitators = ["behind"]
 max_timeout = "1h"
 
@@ -119,7 +125,7 @@ servers = ["{behind}"]
 [[route]]
 path = "{PRICED}"
 price = "$0.01"
-description = "Premium market data"
+description = "{DESCRIPTION}"
 mime_type = "application/json"
 {mode}
 "#

@@ -13,7 +13,6 @@ use tokio::runtime::Runtime;
 use super::behind::{self, Delays, PRICED};
 use super::client::Connection;
 use super::gateway::{self, Mode, Setting};
-use super::process::Process;
 use super::sign::Terms;
 use super::{Args, Failure, first, payers, reference};
 
@@ -68,9 +67,12 @@ pub fn measure(args: &Args, runtime: &Runtime, folder: &Path) -> Result<Vec<Row>
     });
     let gateways = gateways.into_iter().collect::<Result<Vec<_>, _>>()?;
 
-    let mut asked: Vec<(Row, SocketAddr)> = vec![(row(Way::Alone), behind.address)];
-    asked.extend(reference.iter().map(|process: &Process| (row(Way::Reference), process.address)));
-    asked.extend(gateways.iter().map(|(mode, process)| (row(Way::Farebox(*mode)), process.address)));
+    let mut asked: Vec<(Row, SocketAddr)> = vec![(row(Way::Alone, "nobody between"), behind.address)];
+    asked.extend(reference.iter().map(|reference| (row(Way::Reference, &reference.name), reference.process.address)));
+    asked.extend(gateways.iter().map(|(mode, process)| {
+        let name = format!("Farebox, {}", mode.name());
+        (row(Way::Farebox(*mode), &name), process.address)
+    }));
     for round in 1..=args.rounds {
         for (row, address) in &mut asked {
             eprintln!("round {round} of {}: {}", args.rounds, row.name);
@@ -86,17 +88,12 @@ pub fn measure(args: &Args, runtime: &Runtime, folder: &Path) -> Result<Vec<Row>
     Ok(asked.into_iter().map(|(row, _)| row).collect())
 }
 
-fn row(way: Way) -> Row {
-    let in_order = Mode::OnSuccess.bound(DELAYS);
-    let (name, bound, above) = match way {
-        Way::Alone => ("nobody between: verify, upstream, settle".to_owned(), in_order, None),
-        Way::Reference => (format!("@x402/express {}", reference::VERSION), in_order, None),
-        Way::Farebox(mode) => {
-            let above = matches!(mode, Mode::Local | Mode::Overlap).then_some(ABOVE);
-            (format!("Farebox, {}", mode.name()), mode.bound(DELAYS), above)
-        }
+fn row(way: Way, name: &str) -> Row {
+    let (bound, above) = match way {
+        Way::Alone | Way::Reference => (Mode::OnSuccess.bound(DELAYS), None),
+        Way::Farebox(mode) => (mode.bound(DELAYS), matches!(mode, Mode::Local | Mode::Overlap).then_some(ABOVE)),
     };
-    Row { name, way, bound, above, samples: Vec::new() }
+    Row { name: name.to_owned(), way, bound, above, samples: Vec::new() }
 }
 
 /// Pays so often, with a payment of its own each time; one more goes before them, for whatever is only done once.

@@ -1,65 +1,61 @@
-//! The official middleware for Express, whose order the modes are compared with. Its packages are installed by their lock
-//! file, once.
+//! The official middleware for Express, whose order the modes are compared with. What it is, and how it is installed, is in
+//! `benches/peers`.
 
-use std::fs;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::Failure;
 use super::behind::{Delays, PRICED};
 use super::process::{Process, free_address};
 
-/// As `reference/package.json` has it.
-pub const VERSION: &str = "2.27.0";
+/// As its folder is called.
+const PEER: &str = "express";
 
-/// The program, and what it needs.
-const FILES: &[(&str, &str)] = &[
-    ("package.json", include_str!("reference/package.json")),
-    (LOCK, include_str!("reference/package-lock.json")),
-    ("server.mjs", include_str!("reference/server.mjs")),
-];
-const LOCK: &str = "package-lock.json";
+/// The running middleware.
+pub struct Reference {
+    /// Where it listens.
+    pub process: Process,
+    /// What it is, with its versions.
+    pub name: String,
+}
 
 /// Starts it where Farebox stands, in front of a handler that takes as long as the upstream; `None` where there is no
 /// node or npm.
-pub fn start(folder: &Path, facilitator: SocketAddr, delays: Delays) -> Result<Option<Process>, Failure> {
-    let (Some(node), Some(npm)) = (super::tools::find("node"), super::tools::find("npm")) else {
-        eprintln!("without node 20 and npm there is no row of @x402/express");
+pub fn start(folder: &Path, facilitator: SocketAddr, delays: Delays) -> Result<Option<Reference>, Failure> {
+    if ["node", "npm"].iter().any(|program| super::tools::find(program).is_none()) {
+        eprintln!("without node and npm there is no row of the official middleware");
         return Ok(None);
-    };
-    let installed = install(&npm)?;
+    }
+    let name = install(folder)?;
     let address = free_address()?;
-    let arguments = [
-        installed.join("server.mjs").into_os_string(),
-        address.port().to_string().into(),
-        format!("http://{facilitator}").into(),
-        PRICED.into(),
-        delays.upstream.to_string().into(),
+    let variables = [
+        ("PORT", address.port().to_string()),
+        ("FACILITATOR", format!("http://{facilitator}")),
+        ("PATH", PRICED.to_owned()),
+        ("PRICE", "$0.01".to_owned()),
+        ("PAY_TO", super::gateway::PAY_TO.to_owned()),
+        ("DESCRIPTION", super::gateway::DESCRIPTION.to_owned()),
+        ("WAIT_MS", delays.upstream.to_string()),
     ];
-    Process::start("reference", &node, arguments, folder, address).map(Some)
+    let variables = variables.iter().map(|(name, value)| format!("PEER_{name}={value}").into());
+    let arguments = [PEER.into()].into_iter().chain(variables);
+    let process = Process::start(PEER, &script("start"), arguments, folder, address)?;
+    Ok(Some(Reference { process, name }))
 }
 
-/// Once per content of the lock file, which a mark keeps.
-fn install(npm: &Path) -> Result<PathBuf, Failure> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("payment-reference");
-    fs::create_dir_all(&folder)?;
-    for (name, text) in FILES {
-        fs::write(folder.join(name), text)?;
+/// Installs it, the first time, and gives its versions.
+fn install(folder: &Path) -> Result<String, Failure> {
+    let log = folder.join("install.log");
+    let mut install = Command::new(script("install"));
+    let output = install.arg(PEER).stdin(Stdio::null()).stderr(File::create(&log)?).output()?;
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout)?.trim().to_owned()),
+        false => Err(format!("{PEER} cannot be installed:\n{}", std::fs::read_to_string(log)?).into()),
     }
-    let mark = folder.join("node_modules").join(".installed");
-    let lock = fs::read(folder.join(LOCK))?;
-    if fs::read(&mark).is_ok_and(|installed| installed == lock) {
-        return Ok(folder);
-    }
-    eprintln!("installing @x402/express {VERSION}");
-    let mut command = Command::new(npm);
-    command.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&folder);
-    // What it says is not part of the tables.
-    let output = command.output()?;
-    if !output.status.success() {
-        return Err(format!("npm ci: {}", String::from_utf8_lossy(&output.stderr)).into());
-    }
-    fs::write(mark, lock)?;
-    Ok(folder)
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers").join(name)
 }
