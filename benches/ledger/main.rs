@@ -8,20 +8,18 @@
 mod common;
 mod disk;
 mod payments;
+#[path = "../common/postgres.rs"]
 mod postgres;
 mod receipts;
 mod report;
 mod rows;
 
 use std::error::Error;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 // As in the shipped binary: what a receipt weighs depends on it.
@@ -77,7 +75,7 @@ fn main() -> ExitCode {
 }
 
 fn measure(args: &Args) -> Result<(), Failure> {
-    let folder = folder(args)?;
+    let folder = postgres::folder(&args.folder, "farebox-ledger-")?;
     let runtime = Runtime::new()?;
     let duration = Duration::from_secs(args.seconds);
     let mut rows = rows::chosen(args);
@@ -102,12 +100,4 @@ fn measure(args: &Args) -> Result<(), Failure> {
         report::print_receipts(&receipts::measure(&args.receipts)?);
     }
     Ok(())
-}
-
-/// The database's server is another user where this one is root.
-fn folder(args: &Args) -> Result<TempDir, Failure> {
-    std::fs::create_dir_all(&args.folder)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("farebox-ledger-").permissions(Permissions::from_mode(0o755));
-    Ok(builder.tempdir_in(&args.folder)?)
 }

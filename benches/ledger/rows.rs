@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use farebox::config::{LedgerUrl, PostgresUrl};
 use farebox::ledger::Ledger;
 use farebox::ledger::memory::MemoryLedger;
 use farebox::ledger::postgres::PostgresLedger;
@@ -83,8 +84,8 @@ pub async fn open(rows: &[Row], folder: &Path) -> Result<Opened, Failure> {
     }
     let mut server = None;
     if asked(Kind::Postgres) {
-        let started = server.insert(Server::start(folder)?);
-        ledgers.push((Kind::Postgres, Arc::new(PostgresLedger::open(&started.url()?).await?)));
+        let started = server.insert(Server::start(folder, None)?);
+        ledgers.push((Kind::Postgres, Arc::new(PostgresLedger::open(&postgres_url(&started.url())?).await?)));
     }
     Ok(Opened { ledgers, _server: server })
 }
@@ -102,5 +103,13 @@ impl Opened {
             ledger.close().await?;
         }
         Ok(())
+    }
+}
+
+fn postgres_url(text: &str) -> Result<PostgresUrl, Failure> {
+    match LedgerUrl::parse(text, Path::new("/")) {
+        Ok(LedgerUrl::Postgres(url)) => Ok(*url),
+        Ok(other) => Err(format!("not a database's URL: {other:?}").into()),
+        Err((wrong, _)) => Err(wrong.into()),
     }
 }

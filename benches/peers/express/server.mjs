@@ -4,8 +4,9 @@ import { HTTPFacilitatorClient } from "@x402/core/server";
 import { ExactEvmScheme } from "@x402/evm/exact/server";
 import { paymentMiddleware, x402ResourceServer } from "@x402/express";
 import express from "express";
+import { setTimeout as pause } from "node:timers/promises";
 
-const { PEER_PORT, PEER_FACILITATOR, PEER_PATH, PEER_PRICE, PEER_PAY_TO, PEER_DESCRIPTION } = process.env;
+const { PEER_PORT, PEER_FACILITATOR, PEER_PATH, PEER_PRICE, PEER_PAY_TO, PEER_DESCRIPTION, PEER_WAIT_MS } = process.env;
 const NETWORK = "eip155:84532";
 
 const facilitator = new HTTPFacilitatorClient({ url: PEER_FACILITATOR });
@@ -20,5 +21,8 @@ const routes = {
 
 const app = express();
 app.use(paymentMiddleware(routes, server));
-app.get(PEER_PATH, (_request, response) => response.json({ paid: true }));
+app.get(PEER_PATH, async (_request, response) => {
+  if (PEER_WAIT_MS) await pause(Number(PEER_WAIT_MS));
+  response.json({ paid: true });
+});
 app.listen(Number(PEER_PORT), "127.0.0.1");

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { generatePrivateKey, privateKeyToAccount } from "../chain/accounts.mjs";
 import { authorization, moveArguments, payloadOf, sign } from "../chain/authorization.mjs";
 import { ADDRESSES, facilitatorKey, startChain } from "../chain/chain.mjs";
@@ -34,9 +35,14 @@ export function newAccount() {
 }
 
 export class Lab {
-  /** `startFacilitator` is of the facilitator's own module. */
-  constructor(startFacilitator) {
+  /**
+   * `startFacilitator` is of the facilitator's own module. The chain mines a block for each transaction, or every
+   * `blockTime` seconds, if given; the upstream answers after `upstreamMs`.
+   */
+  constructor(startFacilitator, { blockTime, upstreamMs = 0 } = {}) {
     this.startFacilitator = startFacilitator;
+    this.blockTime = blockTime;
+    this.upstreamMs = upstreamMs;
     this.seller = newAccount().address;
     this.started = [];
   }
@@ -48,7 +54,7 @@ export class Lab {
     };
     const folder = await mkdtemp(join(tmpdir(), "farebox-facilitator-"));
     keep({ stop: () => rm(folder, { recursive: true }) });
-    this.chain = keep(await startChain());
+    this.chain = keep(await startChain({ blockTime: this.blockTime }));
     const facilitator = keep(
       await this.startFacilitator({
         rpc: this.chain.url,
@@ -56,7 +62,10 @@ export class Lab {
         factories: [ADDRESSES.walletFactory],
       }),
     );
-    const upstream = createServer(serve);
+    const upstream = createServer(async (request, response) => {
+      if (this.upstreamMs > 0) await pause(this.upstreamMs);
+      serve(request, response);
+    });
     const upstreamPort = await listen(upstream);
     keep({ stop: () => upstream.close() });
     this.gateway = keep(await startGateway(folder, configOf(facilitator.url, upstreamPort, this.seller)));
@@ -89,18 +98,22 @@ export class Lab {
     return this.gateway.payments(payer);
   }
 
-  /** Sends a payment as a client would: the answer, and the settlement header decoded. */
+  /** Sends a payment as a client would: the answer, the settlement header decoded, and how long it took. */
   async send(path, dialect, payload) {
     const { paymentHeader, settlementHeader, envelope } = WIRE[dialect];
     const unpaid = await fetch(`${this.url}${path}`);
     const { accepts } = decode(unpaid.headers.get("payment-required"));
     const payment = JSON.stringify({ ...envelope(accepts), payload });
     const headers = { [paymentHeader]: Buffer.from(payment).toString("base64") };
+    const began = performance.now();
     const response = await fetch(`${this.url}${path}`, { headers });
+    const body = await response.text();
+    const milliseconds = performance.now() - began;
     const settlement = response.headers.get(settlementHeader);
     return {
+      milliseconds,
       status: response.status,
-      body: await response.text(),
+      body,
       settlement: settlement && decode(settlement),
     };
   }

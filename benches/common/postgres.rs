@@ -1,11 +1,13 @@
 //! A PostgreSQL server that flushes the disk, as one that keeps money has to, and ends with this process.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use farebox::config::{LedgerUrl, PostgresUrl};
+use tempfile::TempDir;
 
 use super::Failure;
 
@@ -20,11 +22,21 @@ pub struct Server {
     script: Child,
 }
 
+/// A new folder in that one, for a server's data: the server is another user where this one is root.
+pub fn folder(parent: &Path, prefix: &str) -> Result<TempDir, Failure> {
+    std::fs::create_dir_all(parent)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix).permissions(Permissions::from_mode(0o755));
+    Ok(builder.tempdir_in(parent)?)
+}
+
 impl Server {
-    /// Starts one whose data is in that folder.
-    pub fn start(folder: &Path) -> Result<Server, Failure> {
+    /// Starts one whose data is in that folder; on a core, if one is named.
+    pub fn start(folder: &Path, core: Option<&str>) -> Result<Server, Failure> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut script = Command::new("sh")
+        let mut script = Command::new(if core.is_some() { "taskset" } else { "sh" });
+        script.args(core.into_iter().flat_map(|core| ["--cpu-list", core, "sh"]));
+        let mut script = script
             .args([SCRIPT, &port.to_string(), "on"])
             .env("TMPDIR", folder)
             .stdin(Stdio::piped())
@@ -38,14 +50,9 @@ impl Server {
         if said.starts_with("ready ") { Ok(server) } else { Err("PostgreSQL does not run: see above".into()) }
     }
 
-    /// Where its database is.
-    pub fn url(&self) -> Result<PostgresUrl, Failure> {
-        let text = format!("postgres://farebox@localhost:{}/postgres?hostaddr=127.0.0.1", self.port);
-        match LedgerUrl::parse(&text, Path::new("/")) {
-            Ok(LedgerUrl::Postgres(url)) => Ok(*url),
-            Ok(other) => Err(format!("not a database's URL: {other:?}").into()),
-            Err((wrong, _)) => Err(wrong.into()),
-        }
+    /// Where its database is, as a config says it.
+    pub fn url(&self) -> String {
+        format!("postgres://farebox@localhost:{}/postgres?hostaddr=127.0.0.1", self.port)
     }
 }
 

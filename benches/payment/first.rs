@@ -1,0 +1,120 @@
+//! First payments: what taking one costs where nobody else takes any time.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use tokio::runtime::Runtime;
+
+use super::behind::{self, Calls, Delays, PRICED};
+use super::client::Connection;
+use super::gateway::{self, Setting};
+use super::postgres::Server;
+use super::process::{Process, other_core};
+use super::rows::{Kind, Row};
+use super::sign::Terms;
+use super::{Args, Failure, PAYMENT_REQUIRED, payers, pool};
+
+/// Payments of each connection before anything is measured: pools fill, memory is touched, statements are prepared.
+const WARM_UP: usize = 10;
+
+/// One measurement.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// Payments per second.
+    pub payments_per_second: f64,
+    /// User and system time of the gateway's process per payment, in microseconds.
+    pub cpu_microseconds: f64,
+    /// Half of all answers came within so many microseconds.
+    pub p50_microseconds: f64,
+    /// All but one in a hundred came within so many microseconds.
+    pub p99_microseconds: f64,
+    /// Resident memory of the gateway's process at the end, in bytes.
+    pub resident_bytes: u64,
+}
+
+/// Every row's gateway, and what is behind them.
+struct Servers {
+    behind: Process,
+    gateways: Vec<Process>,
+    /// Ends after them.
+    _database: Option<Server>,
+}
+
+/// Measures each row in turn: its samples, one a round.
+pub fn measure(args: &Args, runtime: &Runtime, folder: &Path, rows: &[Row]) -> Result<Vec<Vec<Sample>>, Failure> {
+    let mut measured: Vec<Vec<Sample>> = rows.iter().map(|_| Vec::with_capacity(args.rounds)).collect();
+    if rows.is_empty() {
+        return Ok(measured);
+    }
+    let servers = start(args, folder, rows)?;
+    // All of them ask the same.
+    let terms = servers.gateways.first().ok_or("there is no gateway")?.address;
+    let terms = runtime.block_on(terms_of(terms))?;
+    let file = folder.join("payments");
+    pool::fill(&file, &terms, args.connections * WARM_UP)?;
+    for (row, gateway) in rows.iter().zip(&servers.gateways) {
+        sample(args, runtime, &servers.behind, gateway, row, &file)?;
+    }
+    for round in 1..=args.rounds {
+        // No gateway has seen any of them.
+        pool::fill(&file, &terms, args.payments)?;
+        for ((row, gateway), samples) in rows.iter().zip(&servers.gateways).zip(&mut measured) {
+            eprintln!("round {round} of {}: {}", args.rounds, row.name);
+            samples.push(sample(args, runtime, &servers.behind, gateway, row, &file)?);
+        }
+    }
+    Ok(measured)
+}
+
+/// What a gateway or a seller asks for its resource.
+pub async fn terms_of(seller: SocketAddr) -> Result<Terms, Failure> {
+    let answer = Connection::open(seller).await?.get(PRICED, None).await?;
+    let terms = answer.headers.get(PAYMENT_REQUIRED).ok_or("the priced route answers no challenge")?;
+    Terms::read(terms.to_str()?)
+}
+
+fn start(args: &Args, folder: &Path, rows: &[Row]) -> Result<Servers, Failure> {
+    let behind = behind::start(folder, Delays::default())?;
+    let is_asked = rows.iter().any(|row| row.kind == Kind::Postgres);
+    let database = is_asked.then(|| Server::start(folder, Some(other_core()))).transpose()?;
+    let gateways = rows.iter().map(|row| {
+        let ledger = match row.kind {
+            Kind::Memory => "memory:".to_owned(),
+            Kind::Sqlite => format!("sqlite:{}.db", row.name),
+            Kind::Postgres => database.as_ref().map(Server::url).ok_or("there is no database")?,
+        };
+        let setting = Setting { name: row.name, mode: row.mode, ledger: &ledger, access_log: row.access_log };
+        gateway::start(&args.farebox, folder, behind.address, &setting)
+    });
+    let gateways = gateways.collect::<Result<_, _>>()?;
+    Ok(Servers { behind, gateways, _database: database })
+}
+
+/// An error where the facilitator was not asked exactly as often as the mode says.
+fn sample(
+    args: &Args,
+    runtime: &Runtime,
+    behind: &Process,
+    gateway: &Process,
+    row: &Row,
+    file: &Path,
+) -> Result<Sample, Failure> {
+    let before = runtime.block_on(behind::calls(behind.address))?;
+    let cpu = gateway.cpu_seconds()?;
+    let report = payers::pay(gateway.address, file, args.connections)?;
+    let cpu = gateway.cpu_seconds()? - cpu;
+    let after = runtime.block_on(behind::calls(behind.address))?;
+    let asked = Calls { verify: after.verify - before.verify, settle: after.settle - before.settle };
+    let due = Calls { verify: report.payments * row.mode.verifications(), settle: report.payments };
+    if asked != due {
+        return Err(format!("{}: the facilitator was asked {asked:?}, and not {due:?}", row.name).into());
+    }
+    let payments = report.payments as f64;
+    Ok(Sample {
+        payments_per_second: payments / (report.microseconds / 1e6),
+        cpu_microseconds: cpu * 1e6 / payments,
+        p50_microseconds: report.p50,
+        p99_microseconds: report.p99,
+        resident_bytes: gateway.resident_bytes()?,
+    })
+}

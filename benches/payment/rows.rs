@@ -1,0 +1,59 @@
+//! The rows of first payments: each settle mode with the memory ledger, and the default one with each ledger.
+
+use super::gateway::Mode;
+
+/// Microseconds of the gateway's processor that a payment may cost.
+const CPU: Goal = Goal::Cpu(250.0);
+
+/// Payments per second with the SQLite ledger and 64 in flight.
+const RATE: Goal = Goal::Rate(3_000.0);
+
+/// Which ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Durable in nothing.
+    Memory,
+    /// One file.
+    Sqlite,
+    /// A database on this machine.
+    Postgres,
+}
+
+/// What a row has to reach.
+#[derive(Debug, Clone, Copy)]
+pub enum Goal {
+    /// At most so many microseconds of the gateway's processor per payment.
+    Cpu(f64),
+    /// At least so many payments per second.
+    Rate(f64),
+}
+
+/// One row of the table.
+pub struct Row {
+    /// For people, and for its gateway's files.
+    pub name: &'static str,
+    /// When the money moves.
+    pub mode: Mode,
+    /// Where the payments are remembered.
+    pub kind: Kind,
+    /// Whether each request is logged, to a file.
+    pub access_log: bool,
+    /// What is good enough.
+    pub goal: Option<Goal>,
+}
+
+/// The rows whose name has that text in it.
+pub fn chosen(text: Option<&str>) -> Vec<Row> {
+    let row = |name, mode, kind, goal| Row { name, mode, kind, access_log: false, goal };
+    let memory = |name, mode| row(name, mode, Kind::Memory, Some(CPU));
+    let all = [
+        memory("memory, on-success", Mode::OnSuccess),
+        memory("memory, on-success, verified here", Mode::Local),
+        memory("memory, before", Mode::Before),
+        memory("memory, overlap", Mode::Overlap),
+        row("SQLite, on-success", Mode::OnSuccess, Kind::Sqlite, Some(RATE)),
+        row("PostgreSQL, on-success", Mode::OnSuccess, Kind::Postgres, None),
+        Row { access_log: true, ..row("memory, on-success, access log on", Mode::OnSuccess, Kind::Memory, None) },
+    ];
+    all.into_iter().filter(|row| row.name.contains(text.unwrap_or_default())).collect()
+}
