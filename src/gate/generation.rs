@@ -19,6 +19,10 @@ use crate::telemetry::{Metrics, RouteMetrics};
 use crate::x402::Offer;
 use crate::x402::challenge::ChallengeTemplate;
 
+/// With so many routes all of them have their series in the metrics from the start, some 40 each; of more, those that were asked
+/// for: a scrape is one text, and it would be hundreds of megabytes.
+const SHOWN_MAX: usize = 1_000;
+
 /// A compiled config and what its routes need at work.
 pub struct Generation {
     /// What the file says.
@@ -79,12 +83,20 @@ impl Generation {
         previous: Option<(&Generation, UnixMillis)>,
     ) -> Generation {
         let facilitators = witnesses.facilitators().clone();
+        let shows = config.routes.len() <= SHOWN_MAX;
+        let handle = |route: &Route| {
+            let handle = metrics.for_route(route.name.clone());
+            if shows {
+                handle.show();
+            }
+            handle
+        };
         let routes: Vec<LiveRoute> = config
             .routes
             .iter()
             .map(|route| LiveRoute {
                 route: route.clone(),
-                metrics: metrics.for_route(&route.name),
+                metrics: handle(route),
                 quote: match &route.charge {
                     Charge::Free => None,
                     Charge::Priced(terms) => Some(Arc::new(Quote::of(&route.name, terms, &facilitators))),

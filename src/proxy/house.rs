@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use serde_json::json;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -27,6 +28,9 @@ use crate::ledger::{Ledger, LedgerError, StoredKey};
 use crate::resolve::Witnesses;
 use crate::telemetry::log::Logs;
 use crate::telemetry::{Counted, InFlight, Metrics, Reload, Unsettled};
+
+/// How often it is looked whether requests still need what was in force before.
+const RETIRED_EVERY: Duration = Duration::from_millis(100);
 
 /// Everything that runs.
 pub struct House {
@@ -123,10 +127,16 @@ impl House {
         let _one = self.swapping.lock().await;
         let live = self.live.load_full();
         live.generation.facilitators.refresh().await;
-        if let Some(generation) = live.generation.requote(&self.metrics, unix_millis()) {
-            let generation = Arc::new(generation);
-            self.live.store(Arc::new(Live { generation, upstreams: live.upstreams.clone() }));
-            info!("a facilitator supports something else than before: challenges were made anew");
+        let (generation, metrics) = (live.generation.clone(), self.metrics.clone());
+        match tokio::task::spawn_blocking(move || generation.requote(&metrics, unix_millis())).await {
+            Ok(Some(generation)) => {
+                let generation = Arc::new(generation);
+                self.live.store(Arc::new(Live { generation, upstreams: live.upstreams.clone() }));
+                tokio::spawn(retire(live.generation.clone()));
+                info!("a facilitator supports something else than before: challenges were made anew");
+            }
+            Ok(None) => {}
+            Err(panic) => error!(%panic, "challenges could not be made anew"),
         }
     }
 
@@ -200,6 +210,15 @@ async fn raise(
     let previous = previous.map(|generation| (generation, unix_millis()));
     let generation = Generation::build(Arc::new(config), Arc::new(witnesses), Arc::new(pass_keys), metrics, previous);
     Ok(Live { generation: Arc::new(generation), upstreams })
+}
+
+/// Drops what was in force, once no request needs it any more: on a thread of its own, or it would be the last request's
+/// that has it, and all others would wait for a hundred thousand routes to be dropped.
+async fn retire<T: Send + Sync + 'static>(old: Arc<T>) {
+    while Arc::strong_count(&old) > 1 {
+        tokio::time::sleep(RETIRED_EVERY).await;
+    }
+    drop(tokio::task::spawn_blocking(move || drop(old)));
 }
 
 #[async_trait]
@@ -283,12 +302,19 @@ impl Operations for House {
         let needs_restart = self.started.waiting(&config);
         let before = &old.generation.config;
         let unchanged = before.hash == config.hash && before.files == config.files;
-        let live = match raise(config, &self.stored_keys, &self.metrics, Some(&old.generation)).await {
-            Ok(live) => live,
-            Err(error) => return self.refused(error.to_string()),
+        let (stored_keys, metrics, previous) = (self.stored_keys.clone(), self.metrics.clone(), old.generation.clone());
+        // On a thread of its own: nobody waits for a hundred thousand routes to be made.
+        let raising = tokio::task::spawn_blocking(move || {
+            Handle::current().block_on(raise(config, &stored_keys, &metrics, Some(&previous)))
+        });
+        let live = match raising.await {
+            Ok(Ok(live)) => live,
+            Ok(Err(error)) => return self.refused(error.to_string()),
+            Err(panic) => return self.refused(format!("the config could not be put to work: {panic}")),
         };
         let config = live.generation.config.clone();
         self.live.store(Arc::new(live));
+        tokio::spawn(retire(old.generation.clone()));
         self.reloaded.notify_one();
         self.gate.shared().receipts.resize(config.server.receipts_in_memory);
         self.gate.shared().readings.resize(config.server.receipts_in_memory);
@@ -306,4 +332,34 @@ impl Operations for House {
 
 fn unix_seconds() -> f64 {
     unix_millis() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread::{self, ThreadId};
+
+    use super::*;
+
+    struct Dropped(mpsc::Sender<ThreadId>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            let _ = self.0.send(thread::current().id());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_in_force_is_dropped_by_no_request_and_on_no_workers_thread() {
+        let (tell, told) = mpsc::channel();
+        let old = Arc::new(Dropped(tell));
+        let request = old.clone();
+        let retired = tokio::spawn(retire(old));
+        // It has looked once.
+        tokio::task::yield_now().await;
+        drop(request);
+        assert!(told.try_recv().is_err(), "by the request");
+        retired.await.unwrap();
+        assert_ne!(told.recv().unwrap(), thread::current().id());
+    }
 }

@@ -132,7 +132,7 @@ impl Resolver {
                 let transaction = transaction.as_deref().or(record.transaction.as_deref()).unwrap_or_default();
                 info!(payment_id = %id, by, transaction, tries, "an unknown payment turned out to be settled");
                 let amount = record.amount.to_f64_lossy();
-                self.metrics.for_route(&record.route).settled(record.network.caip2(), &record.asset, amount);
+                self.metrics.for_route(record.route.clone()).settled(record.network.caip2(), &record.asset, amount);
             }
             Verdict::Failed { why } => {
                 info!(payment_id = %id, by, why, tries, "an unknown payment turned out to have failed")

@@ -1,5 +1,6 @@
 //! What the other rooms count on: handles whose series were resolved when a snapshot was built.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus::{CounterVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
@@ -8,7 +9,6 @@ use super::family::PerLabel;
 use super::labels::{Label, Mode, Operation, Outcome, SettlementOutcome, WindowHit};
 
 /// The families that have a series per route.
-#[derive(Clone)]
 pub(super) struct RouteFamilies {
     pub(super) requests: IntCounterVec,
     pub(super) challenges: IntCounterVec,
@@ -18,21 +18,25 @@ pub(super) struct RouteFamilies {
     pub(super) window_hits: IntCounterVec,
 }
 
-/// What is counted for one route. Its series exist, at zero, from the moment the handle does; those of refusals
-/// and revenue from the first one on.
+/// What is counted for one route. Its series are there from the first event on that is counted, or from
+/// [`RouteMetrics::show`] on, at zero; those of refusals and revenue from their own first one on.
 pub struct RouteMetrics {
-    route: String,
+    route: Arc<str>,
+    series: OnceLock<Box<RouteSeries>>,
+    families: Arc<RouteFamilies>,
+}
+
+/// Every series that a route has in any case.
+struct RouteSeries {
     requests: PerLabel<Outcome, IntCounter>,
     challenges: IntCounter,
     settlements: PerLabel<Mode, PerLabel<SettlementOutcome, IntCounter>>,
     window_hits: PerLabel<WindowHit, IntCounter>,
-    families: RouteFamilies,
 }
 
-impl RouteMetrics {
-    pub(super) fn new(families: &RouteFamilies, route: &str) -> RouteMetrics {
-        RouteMetrics {
-            route: route.to_owned(),
+impl RouteSeries {
+    fn new(families: &RouteFamilies, route: &str) -> RouteSeries {
+        RouteSeries {
             requests: PerLabel::new(|o: Outcome| families.requests.with_label_values(&[route, o.label()])),
             challenges: families.challenges.with_label_values(&[route]),
             settlements: PerLabel::new(|mode: Mode| {
@@ -41,15 +45,30 @@ impl RouteMetrics {
                 })
             }),
             window_hits: PerLabel::new(|by: WindowHit| families.window_hits.with_label_values(&[route, by.label()])),
-            families: families.clone(),
         }
+    }
+}
+
+impl RouteMetrics {
+    pub(super) fn new(families: &Arc<RouteFamilies>, route: Arc<str>) -> RouteMetrics {
+        RouteMetrics { route, series: OnceLock::new(), families: families.clone() }
+    }
+
+    /// Makes its series, at zero.
+    pub fn show(&self) {
+        self.series();
+    }
+
+    fn series(&self) -> &RouteSeries {
+        self.series.get_or_init(|| Box::new(RouteSeries::new(&self.families, &self.route)))
     }
 
     /// A request ended; call it once a request. Both kinds of 402 count as a challenge, too.
     pub fn count(&self, outcome: Outcome) {
-        self.requests.with(outcome, IntCounter::inc);
+        let series = self.series();
+        series.requests.with(outcome, IntCounter::inc);
         match outcome {
-            Outcome::Challenge | Outcome::Refused => self.challenges.inc(),
+            Outcome::Challenge | Outcome::Refused => series.challenges.inc(),
             Outcome::Free
             | Outcome::Allowance
             | Outcome::Limited
@@ -77,7 +96,7 @@ impl RouteMetrics {
 
     /// A settlement was tried.
     pub fn settlement(&self, mode: Mode, outcome: SettlementOutcome) {
-        self.settlements.with(mode, |outcomes| outcomes.with(outcome, IntCounter::inc));
+        self.series().settlements.with(mode, |outcomes| outcomes.with(outcome, IntCounter::inc));
     }
 
     /// Money moved: `amount` in atomic units of `asset` (its address) on `network` (its CAIP-2 name).
@@ -89,7 +108,7 @@ impl RouteMetrics {
 
     /// A request was opened without a new payment.
     pub fn window_hit(&self, by: WindowHit) {
-        self.window_hits.with(by, IntCounter::inc);
+        self.series().window_hits.with(by, IntCounter::inc);
     }
 }
 

@@ -43,7 +43,7 @@ const LEDGER_SECONDS: &[f64] =
 pub struct Metrics {
     registry: Registry,
     families: Vec<Family>,
-    routes: RouteFamilies,
+    routes: Arc<RouteFamilies>,
     unrouted: Arc<RouteMetrics>,
     in_flight: IntGauge,
     connections: IntGauge,
@@ -88,7 +88,7 @@ impl Metrics {
     pub fn new() -> Arc<Metrics> {
         let mut declare = Declare::default();
 
-        let routes = RouteFamilies {
+        let routes = Arc::new(RouteFamilies {
             requests: declare.counters(
                 "farebox_requests_total",
                 &["route", "outcome"],
@@ -119,7 +119,7 @@ impl Metrics {
                 &["route", "by"],
                 "Requests opened without a new payment, by what opened them.",
             ),
-        };
+        });
         let in_flight = declare.int_gauge("farebox_in_flight_requests", "Requests that have begun and not ended.");
         let connections = declare.int_gauge("farebox_connections", "Connections of clients that are open.");
         let connections_closed = declare.counters(
@@ -218,7 +218,7 @@ impl Metrics {
         declare.process();
 
         let metrics = Metrics {
-            unrouted: Arc::new(RouteMetrics::new(&routes, NO_ROUTE)),
+            unrouted: Arc::new(RouteMetrics::new(&routes, NO_ROUTE.into())),
             routes,
             in_flight,
             connections,
@@ -248,13 +248,14 @@ impl Metrics {
             registry: declare.registry,
             families: declare.families,
         };
+        metrics.unrouted.show();
         metrics.unsettled(None);
         Arc::new(metrics)
     }
 
-    /// The handle of a route, by its name; made once per snapshot.
-    pub fn for_route(&self, name: &str) -> Arc<RouteMetrics> {
-        Arc::new(RouteMetrics::new(&self.routes, name))
+    /// The handle of a route, by its name; made once per snapshot. It has no series yet.
+    pub fn for_route(&self, name: impl Into<Arc<str>>) -> Arc<RouteMetrics> {
+        Arc::new(RouteMetrics::new(&self.routes, name.into()))
     }
 
     /// The handle of requests that no route answers.

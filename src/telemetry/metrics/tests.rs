@@ -97,11 +97,20 @@ fn a_handle_made_again_after_a_reload_goes_on_counting() {
 }
 
 #[test]
-fn a_routes_series_are_there_at_zero_before_the_first_request() {
+fn a_routes_series_are_there_at_zero_once_they_are_shown() {
     let metrics = Metrics::new();
-    let _route = metrics.for_route("a");
+    metrics.for_route("a").show();
     assert_eq!(value(&metrics, r#"farebox_settlements_total{mode="before",outcome="unknown",route="a"}"#), 0.0);
     assert_eq!(value(&metrics, r#"farebox_window_hits_total{by="pass",route="a"}"#), 0.0);
+}
+
+#[test]
+fn a_route_that_nobody_asked_for_has_no_series_and_one_that_somebody_did_has_all() {
+    let metrics = Metrics::new();
+    let (asked, _silent) = (metrics.for_route("asked"), metrics.for_route("silent"));
+    asked.window_hit(WindowHit::Pass);
+    assert_eq!(value(&metrics, r#"farebox_requests_total{outcome="free",route="asked"}"#), 0.0);
+    assert!(!metrics.render().contains("silent"));
 }
 
 #[test]

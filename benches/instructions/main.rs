@@ -1,0 +1,82 @@
+//! How many instructions the gate's pieces take: what a change costs, on a machine whose clock cannot be trusted.
+//!
+//! `benches/instructions/run` counts each piece under valgrind's callgrind, in a process of its own, and compares it with
+//! `counts.toml` beside this file. Valgrind shows every program the same processor, so that another machine counts the
+//! same; another compiler, or another libc, need not. What takes how long is `pieces`'.
+
+mod callgrind;
+mod counts;
+mod pieces;
+#[path = "../common/settled.rs"]
+mod settled;
+#[path = "../../tests/support/shop.rs"]
+mod shop;
+#[path = "../common/sign.rs"]
+mod sign;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::counts::Counts;
+
+// As in the shipped binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Anything that ends a run.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Counts instructions, and fails where a count has changed.
+#[derive(Parser)]
+struct Args {
+    /// Writes the counts down instead of comparing them.
+    #[arg(long)]
+    write: bool,
+    /// Counts only pieces with this in their name.
+    #[arg(long, value_name = "TEXT", conflicts_with = "write")]
+    piece: Option<String>,
+    /// Where the counts are kept.
+    #[arg(long, value_name = "PATH", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/counts.toml"))]
+    counts: PathBuf,
+    /// Cargo says so to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+/// What else this binary is.
+#[derive(Subcommand)]
+enum Role {
+    /// What runs under valgrind.
+    #[command(hide = true)]
+    Count(callgrind::Args),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let ran = match args.role {
+        Some(Role::Count(count)) => callgrind::run(&count),
+        None => compare(&args),
+    };
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("instructions: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(args: &Args) -> Result<(), Failure> {
+    let counted = Counts::of(callgrind::count(args.piece.as_deref().unwrap_or_default())?)?;
+    counted.print();
+    counted.same_for_any_routes()?;
+    if args.write {
+        return counted.write(&args.counts);
+    }
+    counted.compare_with(&Counts::read(&args.counts)?, args.piece.is_none())
+}
