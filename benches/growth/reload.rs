@@ -46,7 +46,7 @@ pub fn measure(bench: &Bench) -> Result<(), Failure> {
     }
     println!("\n## Reload\n");
     println!(
-        "{CONNECTIONS} connections, {PER_SECOND} challenges a second; windows of {WINDOW_MILLISECONDS} ms or twice a reload, in turns, {} of \
+        "{CONNECTIONS} connections, {PER_SECOND} challenges a second; windows of {WINDOW_MILLISECONDS} ms or three times a reload, in turns, {} of \
          each kind.\n",
         bench.args.rounds * RELOADS
     );

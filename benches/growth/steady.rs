@@ -35,7 +35,7 @@ pub struct Args {
     /// Requests a second, of all connections together.
     #[arg(long)]
     pub per_second: u32,
-    /// How long a window is at least, in milliseconds; twice a reload, if that is more.
+    /// How long a window is at least, in milliseconds; three times a reload, if that is more.
     #[arg(long)]
     pub window: u64,
     /// How many windows there are of either kind.
@@ -91,7 +91,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         // Connections are made, the gateway has been asked, and has reloaded once.
         let started = Instant::now();
         reload(&operator, &args).await?;
-        let window = Duration::from_millis(args.window).max(started.elapsed() * 2);
+        let window = Duration::from_millis(args.window).max(started.elapsed() * 3);
         let _ = longest(&waits, window).await?;
         let mut rounds = Vec::new();
         for _ in 0..args.rounds {
