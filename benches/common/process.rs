@@ -23,7 +23,7 @@ pub fn other_core() -> &'static str {
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// How long a server may take to listen.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running server.
 pub struct Process {
@@ -65,14 +65,19 @@ impl Process {
                 let why = fs::read_to_string(&log).unwrap_or_default();
                 return Err(format!("the {name} does not listen on {address}:\n{why}").into());
             }
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(1));
         }
         Ok(process)
     }
 
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// User and system time of all its threads so far, in seconds.
     pub fn cpu_seconds(&self) -> Result<f64, Failure> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
         // The second field is the command's name in brackets; user and system time are the 14th and the 15th.
         let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
         let ticks =
@@ -83,7 +88,7 @@ impl Process {
 
     /// Its resident memory, in bytes.
     pub fn resident_bytes(&self) -> Result<u64, Failure> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let kib = status
             .lines()
             .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());

@@ -6,12 +6,22 @@ use std::path::Path;
 
 use super::Failure;
 use super::bare::Challenge;
-use super::origin::nginx;
+use super::origin::{CONNECTIONS, nginx};
 use super::process::{Process, SERVER_CORE};
 use super::rows::PRICED;
 
 /// Starts it.
 pub fn start(folder: &Path, origin: SocketAddr, challenge: &Challenge) -> Result<Process, Failure> {
+    start_for(CONNECTIONS, folder, origin, challenge)
+}
+
+/// The same, with room for so many connections.
+pub fn start_for(
+    connections: usize,
+    folder: &Path,
+    origin: SocketAddr,
+    challenge: &Challenge,
+) -> Result<Process, Failure> {
     // What nginx writes by itself, it does not have to be told.
     let by_itself = |name: &str| ["content-length", "content-type", "server"].contains(&name);
     let mut fields = String::new();
@@ -39,7 +49,13 @@ pub fn start(folder: &Path, origin: SocketAddr, challenge: &Challenge) -> Result
     );
     let folder = folder.join("front");
     fs::create_dir_all(&folder)?;
-    nginx(SERVER_CORE, &folder, &format!("upstream origin {{ server {origin}; keepalive 1024; }}"), &server)
+    nginx(
+        connections,
+        SERVER_CORE,
+        &folder,
+        &format!("upstream origin {{ server {origin}; keepalive 1024; }}"),
+        &server,
+    )
 }
 
 /// A text as nginx reads it back, without its variables.

@@ -5,6 +5,7 @@
 //! for what the rows mean, and `-- --help` for what can be changed. Everything listens on loopback (but for pay-gate,
 //! which cannot be told to) and ends with this process; what it leaves behind is the peers in `target/peers`.
 
+mod answers;
 mod bare;
 #[path = "../common/mod.rs"]
 mod common;
@@ -14,7 +15,8 @@ mod gateway;
 mod load;
 #[path = "../common/origin.rs"]
 mod origin;
-mod payment;
+#[path = "../common/payer.rs"]
+mod payer;
 mod peer;
 #[path = "../common/process.rs"]
 mod process;
@@ -98,7 +100,7 @@ fn measure(args: &Args) -> Result<(), Failure> {
     let files = FILES.iter().flat_map(|file| [(file.free, file.bytes), (file.forwarded, file.bytes)]);
     let origin = origin::start(folder.path(), files.chain([(PRICED, SMALL.bytes)]))?;
     let quiet = gateway::start(&args.farebox, folder.path(), origin.address, AccessLog::Off)?;
-    let (challenge, paid) = payment::pay_once(quiet.address)?;
+    let (challenge, paid) = payer::pay_once(quiet.address)?;
     let mut rows = table::chosen(args.row.as_deref(), !args.without_peers, &paid);
     if rows.is_empty() {
         return Err("no row has that in its name".into());
@@ -115,7 +117,7 @@ fn measure(args: &Args) -> Result<(), Failure> {
     };
     let mut bytes = Vec::with_capacity(rows.len());
     for row in &rows {
-        bytes.push(payment::answer_bytes(of(row)?.address, row)?);
+        bytes.push(answers::answer_bytes(of(row)?.address, row)?);
         load(row)?.warm_up(of(row)?, row)?;
     }
     let mut measured = vec![Vec::with_capacity(args.rounds); rows.len()];

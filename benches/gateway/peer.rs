@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use super::Failure;
 use super::gateway::{DESCRIPTION, PAY_TO, PRICE};
-use super::origin::nginx;
+use super::origin::{CONNECTIONS, nginx};
 use super::process::{Process, free_address, other_core};
 use super::rows::PRICED;
 
@@ -92,7 +92,7 @@ pub fn facilitator(folder: &Path) -> Result<Process, Failure> {
         {"x402Version": 1, "scheme": "exact", "network": "base-sepolia"}
     ], "extensions": [], "signers": {}}"#;
     let server = format!("location = /supported {{ default_type application/json; return 200 '{supported}'; }}");
-    nginx(other_core(), &folder.join("facilitator"), "", &server)
+    nginx(CONNECTIONS, other_core(), &folder.join("facilitator"), "", &server)
 }
 
 fn script(name: &str) -> PathBuf {

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::Failure;
+use super::answers;
 use super::bare::{self, Challenge};
 use super::front;
 use super::gateway::{self, AccessLog};
-use super::payment;
 use super::peer::{self, Peer, Surroundings};
 use super::process::Process;
 use super::rows::Row;
@@ -76,7 +76,7 @@ impl Servers {
             servers.running.push((server, process));
         }
         if let (Some(bare), Some(quiet)) = (servers.of(Server::Bare), servers.of(Server::Quiet)) {
-            payment::same_answers(bare.address, quiet.address)?;
+            answers::same_answers(bare.address, quiet.address)?;
         }
         Ok(servers)
     }
@@ -97,15 +97,15 @@ impl Servers {
         };
         let around = Surroundings { folder: setting.folder, origin: setting.origin, facilitator };
         let process = peer.start(&around, 0)?;
-        let theirs = payment::challenge_bytes(process.address)?;
+        let theirs = answers::challenge_bytes(process.address)?;
         if server != Server::PayGateAlike {
             return Ok(process);
         }
         let quiet = self.of(Server::Quiet).ok_or("Farebox does not run")?;
-        let missing = payment::challenge_bytes(quiet.address)?.saturating_sub(theirs);
+        let missing = answers::challenge_bytes(quiet.address)?.saturating_sub(theirs);
         // Its terms travel in base64, where three characters are four bytes.
         let longer = peer.start(&around, 3 * missing.div_ceil(4))?;
-        match payment::challenge_bytes(longer.address)?.checked_sub(theirs) {
+        match answers::challenge_bytes(longer.address)?.checked_sub(theirs) {
             Some(added) if added >= missing => Ok(longer),
             _ => Err("its challenge stays shorter than Farebox's".into()),
         }

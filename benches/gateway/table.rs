@@ -1,6 +1,6 @@
 //! Which rows there are, and what they have to reach.
 
-use super::payment::Paid;
+use super::payer::Paid;
 use super::peer::Peer;
 use super::rows::{Expected, File, Goal, LARGE, MEDIUM, PRICED, Row, SMALL};
 use super::servers::Server;

@@ -7,6 +7,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod disk;
+#[path = "../common/memory.rs"]
+mod memory;
 mod payments;
 #[path = "../common/postgres.rs"]
 mod postgres;

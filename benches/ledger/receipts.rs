@@ -1,8 +1,8 @@
 //! What receipts weigh in memory: a cache filled to its bound and past it, in a process of its own.
 
+use std::env;
 use std::process::Command;
 use std::sync::Arc;
-use std::{env, fs};
 
 use farebox::access::{Receipt, Receipts};
 use farebox::gate::unix_millis;
@@ -10,7 +10,7 @@ use farebox::money::Amount;
 use farebox::telemetry::Metrics;
 use farebox::x402::{Network, PaymentId};
 
-use super::Failure;
+use super::{Failure, memory};
 
 /// More than a receipt weighs: a number of them that would not fit in twice the memory that is left is not tried.
 const BYTES_ROOM: u64 = 1_000;
@@ -34,7 +34,7 @@ pub struct Weight {
 pub fn measure(counts: &[usize]) -> Result<Vec<Weight>, Failure> {
     let weigh = |count: &usize| {
         let room = u64::try_from(*count)?.saturating_mul(BYTES_ROOM).saturating_mul(2);
-        if kib("/proc/meminfo", "MemAvailable:")? * 1024 < room {
+        if memory::available()? < room {
             return Ok(Weight { count: *count, bytes: None });
         }
         eprintln!("{count} receipts");
@@ -50,13 +50,13 @@ pub fn measure(counts: &[usize]) -> Result<Vec<Weight>, Failure> {
 /// Fills a cache and says how many bytes came with it.
 pub fn run(args: Args) -> Result<(), Failure> {
     let common = Common::new()?;
-    let before = resident_bytes()?;
+    let before = memory::resident()?;
     let receipts = Receipts::new(args.count, Metrics::new());
     // A tenth more than it holds: what it has forgotten has left its traces by then.
     for _ in 0..args.count.saturating_add(args.count / 10) {
         receipts.insert(PaymentId::from_digest(&rand::random()), common.receipt());
     }
-    let after = resident_bytes()?;
+    let after = memory::resident()?;
     // Parts fill unevenly, but not by much.
     if receipts.len() < args.count / 10 * 9 {
         return Err(format!("{} of {} receipts are in memory", receipts.len(), args.count).into());
@@ -98,15 +98,4 @@ impl Common {
             delivery: Arc::default(),
         }
     }
-}
-
-fn resident_bytes() -> Result<u64, Failure> {
-    Ok(kib("/proc/self/status", "VmRSS:")? * 1024)
-}
-
-/// A line of one of the kernel's tables.
-fn kib(file: &str, name: &str) -> Result<u64, Failure> {
-    let text = fs::read_to_string(file)?;
-    let found = text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok());
-    found.ok_or_else(|| format!("{file} has another layout").into())
 }
