@@ -19,7 +19,7 @@ use crate::telemetry::{Metrics, RouteMetrics};
 use crate::x402::Offer;
 use crate::x402::challenge::ChallengeTemplate;
 
-/// With so many routes all of them have their series in the metrics from the start, some 40 each; of more, those that were asked
+/// With so many routes all of them have their series in the metrics from the start, 35 each; of more, those that were asked
 /// for: a scrape is one text, and it would be hundreds of megabytes.
 const SHOWN_MAX: usize = 1_000;
 
