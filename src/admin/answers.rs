@@ -39,11 +39,15 @@ pub(super) fn router(limits: Limits, ops: Arc<dyn Operations>, metrics: Arc<Metr
         .with_state(Office { limits, ops, metrics })
 }
 
-async fn scrape(State(office): State<Office>) -> impl IntoResponse {
+async fn scrape(State(office): State<Office>) -> Response {
     if timeout(office.limits.refresh_timeout, office.ops.refresh_metrics()).await.is_err() {
         office.metrics.unsettled(None);
     }
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], office.metrics.render())
+    // On a thread of its own: a thousand routes are a text of some megabytes, and clients do not wait for it.
+    match tokio::task::spawn_blocking(move || office.metrics.render()).await {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written; see the log"),
+    }
 }
 
 async fn ready(State(office): State<Office>) -> Response {

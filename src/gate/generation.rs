@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use alloy::primitives::Address;
+use serde_json::json;
 
 use super::identity::Signer;
 use super::quoted::{self, Quoted};
@@ -129,6 +130,26 @@ impl Generation {
     /// Every route.
     pub fn routes(&self) -> &[LiveRoute] {
         &self.routes
+    }
+
+    /// For the operator: each route that nobody could be paid for right now, in a sentence. With many routes this takes a while.
+    pub fn not_ready(&self) -> Vec<String> {
+        let is_ready = |quote: &Quote| quote.offers.iter().any(|quoted| quoted.pool.is_ready_for(&quoted.offer));
+        let unready = self.quotes().filter(|(_, quote)| !is_ready(quote));
+        unready.map(|(name, _)| format!("route {name}: no facilitator that settles it answers")).collect()
+    }
+
+    /// For the operator: each route as JSON. With many routes this takes a while.
+    pub fn status(&self) -> serde_json::Value {
+        let route = |live: &LiveRoute| {
+            json!({
+                "name": live.route.name,
+                "match": live.route.shown,
+                "upstream": live.route.upstream,
+                "offers": live.quote.as_ref().map(|quote| quote.offers.len()),
+            })
+        };
+        self.routes.iter().map(route).collect()
     }
 
     /// What earlier generations quoted for a route of that name and what is still honoured, newest first.

@@ -232,17 +232,17 @@ impl Operations for House {
             reasons.push(error.to_string());
         }
         let live = self.live.load_full();
-        for route in live.generation.routes() {
-            let Some(quote) = &route.quote else { continue };
-            if !quote.offers.iter().any(|quoted| quoted.pool.is_ready_for(&quoted.offer)) {
-                reasons.push(format!("route {}: no facilitator that settles it answers", route.route.name));
-            }
+        match tokio::task::spawn_blocking(move || live.generation.not_ready()).await {
+            Ok(routes) => reasons.extend(routes),
+            Err(panic) => reasons.push(format!("the routes could not be looked at: {panic}")),
         }
         reasons
     }
 
     async fn status(&self) -> serde_json::Value {
         let live = self.live.load_full();
+        let generation = live.generation.clone();
+        let routes = tokio::task::spawn_blocking(move || generation.status()).await.unwrap_or_default();
         let generation = &live.generation;
         let counts = self.gate.shared().ledger.counts().await;
         json!({
@@ -250,12 +250,7 @@ impl Operations for House {
             "config": {
                 "file": self.file.as_ref().map(|file| file.display().to_string()),
                 "hash": generation.config.hash,
-                "routes": generation.routes().iter().map(|route| json!({
-                    "name": route.route.name,
-                    "match": route.route.shown,
-                    "upstream": route.route.upstream,
-                    "offers": route.quote.as_ref().map(|quote| quote.offers.len()),
-                })).collect::<Vec<_>>(),
+                "routes": routes,
             },
             "facilitators": generation.facilitators.health(),
             "upstreams": live.upstreams.status(),
