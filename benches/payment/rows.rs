@@ -1,4 +1,5 @@
-//! The rows of first payments: each settle mode with the memory ledger, and the default one with each ledger.
+//! The rows of first payments: each settle mode with the ledgers of this process, and the default one with a database, which all
+//! its gateways would share.
 
 use super::gateway::Mode;
 
@@ -46,12 +47,16 @@ pub struct Row {
 pub fn chosen(text: Option<&str>) -> Vec<Row> {
     let row = |name, mode, kind, goal| Row { name, mode, kind, access_log: false, goal };
     let memory = |name, mode| row(name, mode, Kind::Memory, Some(CPU));
+    let sqlite = |name, mode| row(name, mode, Kind::Sqlite, Some(RATE));
     let all = [
         memory("memory, on-success", Mode::OnSuccess),
         memory("memory, on-success, verified here", Mode::Local),
         memory("memory, before", Mode::Before),
         memory("memory, overlap", Mode::Overlap),
-        row("SQLite, on-success", Mode::OnSuccess, Kind::Sqlite, Some(RATE)),
+        sqlite("SQLite, on-success", Mode::OnSuccess),
+        sqlite("SQLite, on-success, verified here", Mode::Local),
+        sqlite("SQLite, before", Mode::Before),
+        sqlite("SQLite, overlap", Mode::Overlap),
         row("PostgreSQL, on-success", Mode::OnSuccess, Kind::Postgres, None),
         Row { access_log: true, ..row("memory, on-success, access log on", Mode::OnSuccess, Kind::Memory, None) },
     ];

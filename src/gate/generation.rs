@@ -20,8 +20,8 @@ use crate::telemetry::{Metrics, RouteMetrics};
 use crate::x402::Offer;
 use crate::x402::challenge::ChallengeTemplate;
 
-/// With so many routes all of them have their series in the metrics from the start, 35 each; of more, those that were asked
-/// for: a scrape is one text, and it would be hundreds of megabytes.
+/// With so many routes all of them have their series in the metrics from the start, 35 each; of more, those that were
+/// asked for: a scrape is one text, and it would be hundreds of megabytes.
 const SHOWN_MAX: usize = 1_000;
 
 /// A compiled config and what its routes need at work.
@@ -132,7 +132,8 @@ impl Generation {
         &self.routes
     }
 
-    /// For the operator: each route that nobody could be paid for right now, in a sentence. With many routes this takes a while.
+    /// For the operator: each route that nobody could be paid for right now, in a sentence. With many routes this takes
+    /// a while.
     pub fn not_ready(&self) -> Vec<String> {
         let is_ready = |quote: &Quote| quote.offers.iter().any(|quoted| quoted.pool.is_ready_for(&quoted.offer));
         let unready = self.quotes().filter(|(_, quote)| !is_ready(quote));
