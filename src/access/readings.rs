@@ -1,6 +1,6 @@
 //! What the headers of payments that have opened a window were read as, so that the same header is not read again.
 //!
-//! To read a payment, its base64, its JSON and its digest, costs ten times what it costs to hash its header. The same
+//! To read a payment, its base64, its JSON and its digest, costs several times what it costs to hash its header. The same
 //! bytes are always the same payment: what is remembered of them says which one, and never that it opens anything.
 
 use std::fmt;

@@ -10,6 +10,7 @@ mod forward;
 mod gateway;
 mod heads;
 pub mod house;
+mod judged;
 mod listener;
 pub mod live;
 mod observer;

@@ -76,7 +76,7 @@ pub(super) fn strip_hop_by_hop(response: &mut ResponseHeader) {
     if hops.contains(&header::CONNECTION) {
         let values = response.headers.get_all(header::CONNECTION).iter();
         let named = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-        // Not the name of a field, and almost always all there is.
+        // Found above where there is such a field, and almost always all that is named.
         let named = named.filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"));
         let frames = |name: &HeaderName| matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING);
         hops.extend(named.filter_map(|name| HeaderName::from_bytes(name).ok()).filter(|name| !frames(name)));

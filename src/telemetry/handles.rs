@@ -1,4 +1,4 @@
-//! What the other rooms count on: handles whose series were resolved when a snapshot was built.
+//! What the other rooms count on: handles that know their series, a route's at the latest from its first event on.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -17,7 +17,7 @@ use super::ledger::Entry;
 use super::metrics::Metrics;
 use super::ports::Port;
 use super::setup::Setup;
-use super::usage::Usage;
+use super::usage::{self, Usage};
 use super::{eventually, within};
 
 /// The binary under test.
@@ -193,6 +193,11 @@ impl Gateway {
     /// What the process holds.
     pub fn usage(&self) -> Usage {
         Usage::of(self.process.id)
+    }
+
+    /// Its TCP sockets, as the kernel lists them.
+    pub fn connections(&self) -> Vec<String> {
+        usage::connections(self.process.id)
     }
 
     /// Stands still until [`Gateway::sigcont`], every thread of it.

@@ -33,3 +33,15 @@ impl Usage {
         }
     }
 }
+
+/// The lines of `/proc/net/tcp` that are a process's own: addresses and state in hexadecimal.
+pub fn connections(process: u32) -> Vec<String> {
+    let files = fs::read_dir(format!("/proc/{process}/fd")).expect("its files").flatten();
+    let links = files.filter_map(|file| fs::read_link(file.path()).ok());
+    let sockets: Vec<String> =
+        links.filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect();
+    let table = fs::read_to_string("/proc/net/tcp").expect("the kernel's list");
+    let is_its =
+        |line: &&str| line.split_whitespace().nth(9).is_some_and(|inode| sockets.iter().any(|own| own == inode));
+    table.lines().filter(is_its).map(str::to_owned).collect()
+}
