@@ -146,9 +146,14 @@ impl Gateway {
         entries.into_iter().next().expect("one")
     }
 
-    /// Waits until the only payment is as described.
+    /// Waits until there is a payment, the only one, and it is as described.
     pub async fn entry_becomes(&self, what: &str, test: impl Fn(&Entry) -> bool) -> Entry {
-        eventually(what, async || Some(self.only_entry()).filter(&test)).await
+        let only = || {
+            let entries = self.ledger();
+            assert!(entries.len() <= 1, "one payment in the ledger: {entries:#?}");
+            entries.into_iter().next()
+        };
+        eventually(what, async || only().filter(&test)).await
     }
 
     /// A file's text for this gateway's ports.
