@@ -34,7 +34,7 @@ pub const FAREBOX_PASS: HeaderName = HeaderName::from_static("farebox-pass");
 pub const FAREBOX_PAYMENT_ID: HeaderName = HeaderName::from_static("farebox-payment-id");
 
 /// A complete response.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,

@@ -76,19 +76,15 @@ impl<'a> Facts<'a> {
 
     /// The URL that a challenge names: under `public_url`, else as the client sees this gateway.
     pub fn resource_url(&self, target: &CanonicalTarget<'_>, public_url: Option<&Url>, trusted: &[IpNet]) -> String {
-        let mut url = match public_url {
-            Some(base) => base.as_str().trim_end_matches('/').to_owned(),
+        let [scheme, colon, authority] = match public_url {
+            Some(base) => ["", "", base.as_str().trim_end_matches('/')],
             None => {
                 let authority = self.forwarded("x-forwarded-host", trusted).unwrap_or(self.authority);
-                format!("{}://{authority}", self.scheme(trusted))
+                [self.scheme(trusted), "://", authority]
             }
         };
-        url.push_str(target.path());
-        if let Some(query) = target.query() {
-            url.push('?');
-            url.push_str(query);
-        }
-        url
+        let [mark, query] = target.query().map_or(["", ""], |query| ["?", query]);
+        [scheme, colon, authority, target.path(), mark, query].concat()
     }
 
     /// A single-valued forwarding header, believed only from a trusted proxy and only when it looks like one.

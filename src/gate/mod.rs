@@ -24,6 +24,7 @@ mod shown;
 #[cfg(test)]
 mod tests;
 pub mod unfit;
+pub mod unpaid;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -266,8 +267,11 @@ impl Request<'_> {
             let answer = Answer::trouble(&Trouble::FacilitatorUnavailable, None);
             return answered(answer, Outcome::Unavailable, Some(self.index));
         }
-        let challenge = self.quote.challenge.render(&self.resource_url(), None);
-        answered(Answer::challenge(challenge, None), Outcome::Challenge, Some(self.index))
+        answered(self.terms(), Outcome::Challenge, Some(self.index))
+    }
+
+    fn terms(&self) -> Answer {
+        Answer::challenge(self.quote.challenge.render(&self.resource_url(), None), None)
     }
 
     fn wrong_version(&self, dialect: Dialect) -> Verdict {

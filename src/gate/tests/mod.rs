@@ -24,6 +24,7 @@ mod resolution;
 mod retention;
 mod revenue;
 mod tickets;
+mod unpaid;
 mod windows;
 
 /// Every settle mode, as the file spells it.

@@ -58,7 +58,7 @@ pub struct Stand {
 }
 
 /// A request to be made.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Ask {
     pub method: Method,
     pub target: String,
@@ -125,6 +125,19 @@ impl Ask {
 
     pub fn paying(self, signed: &Signed) -> Ask {
         self.with("payment-signature", signed.v2())
+    }
+
+    pub fn facts(&self) -> Facts<'_> {
+        Facts {
+            method: &self.method,
+            target: self.target.as_bytes(),
+            authority: self.host,
+            host: self.host,
+            encrypted: false,
+            peer: self.peer,
+            headers: &self.headers,
+            now: unix_millis(),
+        }
     }
 }
 
@@ -285,17 +298,7 @@ impl Stand {
     }
 
     pub async fn decide(&self, ask: &Ask) -> Verdict {
-        let facts = Facts {
-            method: &ask.method,
-            target: ask.target.as_bytes(),
-            authority: ask.host,
-            host: ask.host,
-            encrypted: false,
-            peer: ask.peer,
-            headers: &ask.headers,
-            now: unix_millis(),
-        };
-        self.gate.decide(&self.generation, &facts).await
+        self.gate.decide(&self.generation, &ask.facts()).await
     }
 
     /// A request that must be forwarded on its payment.
