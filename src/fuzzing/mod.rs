@@ -6,6 +6,7 @@
 // A target panics on purpose.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod head;
 mod money;
 mod node;
 mod text;
@@ -13,6 +14,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+pub use self::head::unpaid_head;
 pub use self::money::{facilitator_answer, payment_v1, payment_v2};
 pub use self::node::node_answer;
 pub use self::text::{config_file, pass, request_target};
@@ -21,7 +23,7 @@ pub use self::text::{config_file, pass, request_target};
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its file in `fuzz/fuzz_targets` and of its folder in `fuzz/seeds`.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("request_target", request_target),
     ("payment_v1", payment_v1),
     ("payment_v2", payment_v2),
@@ -29,4 +31,5 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("pass", pass),
     ("facilitator_answer", facilitator_answer),
     ("node_answer", node_answer),
+    ("unpaid_head", unpaid_head),
 ];

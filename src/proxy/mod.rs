@@ -5,6 +5,7 @@
 mod access_log;
 mod context;
 mod delivered;
+pub(crate) mod door;
 mod failure;
 mod forward;
 mod gateway;

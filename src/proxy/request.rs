@@ -142,7 +142,7 @@ fn list_bytes(request: &RequestHeader) -> usize {
 
 /// Every line ends in CR LF, and a `Transfer-Encoding` stands alone: the engine takes a `Content-Length` beside it out
 /// before anybody sees it.
-fn check_lines(head: &[u8], chunked: bool) -> Result<(), Unfit> {
+pub(super) fn check_lines(head: &[u8], chunked: bool) -> Result<(), Unfit> {
     let mut begin = 0;
     for feed in memchr::memchr_iter(b'\n', head) {
         let line = head.get(begin..feed).and_then(|line| line.strip_suffix(b"\r")).ok_or(Unfit::BareLineFeed)?;

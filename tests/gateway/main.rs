@@ -11,6 +11,7 @@ mod concurrency;
 mod crash;
 mod delivery;
 mod disk;
+mod door;
 mod edge_connections;
 mod edge_h2;
 mod edge_tls;

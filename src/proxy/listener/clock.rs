@@ -59,7 +59,7 @@ impl Clock {
     }
 
     /// Bytes have come. The first of a head start its time; those of a body and of streams do not.
-    pub(super) fn bytes_came(&self) {
+    pub(in crate::proxy) fn bytes_came(&self) {
         let idle = self.load().0 == Phase::Idle;
         if idle && !self.is_multiplexed() {
             self.set(Phase::Head);
@@ -73,7 +73,7 @@ impl Clock {
     }
 
     /// The request before, if there was one, is over. Bytes of the next one may have come already.
-    pub(super) fn next_request(&self) {
+    pub(in crate::proxy) fn next_request(&self) {
         if self.load().0 == Phase::Busy {
             self.set(Phase::Idle);
         }

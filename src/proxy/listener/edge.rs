@@ -1,16 +1,18 @@
 //! One connection between its socket and the proxy.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use async_trait::async_trait;
+use bytes::BytesMut;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp as _};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
+use pingora::protocols::{ALPN, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 
 use super::clock::Clock;
+use crate::proxy::door::{Door, Next};
 use crate::proxy::gateway::Gateway;
 
 /// What an HTTP/2 connection begins with (RFC 9113 section 3.4).
@@ -47,32 +49,45 @@ impl Edge {
         options.h2c = true;
         Edge { proxy, clock, header_bytes, options }
     }
+
+    /// Serves a connection to its end.
+    pub(super) async fn serve(self: &Arc<Self>, mut stream: Stream, door: &Door, stopping: &ShutdownWatch) {
+        if is_http2(&mut stream).await {
+            self.process_new(stream, stopping).await;
+            return;
+        }
+        let mut came = BytesMut::new();
+        while door.answer(&mut stream, &mut came, stopping).await == Next::Request {
+            let mut session = ServerSession::new_http1(stream);
+            session.set_pipelined_prefix(std::mem::take(&mut came));
+            // The clock watches it.
+            session.set_keepalive(Some(KEEPALIVE_WITHOUT_END));
+            let Some(kept) = self.proxy.process_new_http(session, stopping).await else { return };
+            (stream, _) = kept.consume();
+            self.clock.next_request();
+        }
+    }
 }
 
+/// What the client has chosen, in the handshake or by the first bytes.
+async fn is_http2(stream: &mut Stream) -> bool {
+    if stream.get_ssl_digest().is_some() {
+        return matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
+    }
+    let mut begin = [0; H2_PREFACE.len()];
+    matches!(stream.try_peek(&mut begin).await, Ok(true)) && begin == H2_PREFACE
+}
+
+#[async_trait]
 impl HttpServerApp for Edge {
-    /// As `async_trait` would have it; over HTTP/1.1 the proxy's own future is the one that runs, without another around it.
-    fn process_new_http<'a, 'b, 'c>(
-        self: &'a Arc<Self>,
-        mut session: ServerSession,
-        shutdown: &'b ShutdownWatch,
-    ) -> Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'c>>
-    where
-        'a: 'c,
-        'b: 'c,
-        Self: 'c,
-    {
-        if session.is_http2() {
-            return Box::pin(async move {
-                let _open = self.clock.open_stream();
-                self.proxy.process_new_http(session, shutdown).await
-            });
-        }
-        self.clock.next_request();
-        // The clock watches it. What Pingora has closed for good stays closed.
-        if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(KEEPALIVE_WITHOUT_END));
-        }
-        self.proxy.process_new_http(session, shutdown)
+    /// One stream of HTTP/2.
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let _open = self.clock.open_stream();
+        self.proxy.process_new_http(session, shutdown).await
     }
 
     /// Asked for when a connection turns out to be one of HTTP/2.

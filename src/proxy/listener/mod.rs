@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pingora::apps::{HttpServerApp as _, ServerApp as _};
+use pingora::apps::HttpServerApp as _;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::Stream;
 use pingora::proxy::HttpProxy;
@@ -33,6 +33,7 @@ use clock::Limits;
 use edge::Edge;
 use socket::Socket;
 
+use super::door::Door;
 use super::gateway::Gateway;
 use super::house::House;
 use crate::telemetry::{Closed, Connected};
@@ -151,6 +152,9 @@ impl Reception {
             Err(_) => return self.house.metrics.closed(Closed::Header),
         };
         clock.opened(transport == Transport::Tls);
+        let Some(door) = Door::new(self.house.clone(), clock.clone(), &stream) else {
+            return debug!("a client was gone at once");
+        };
         let edge = Arc::new(Edge::new(self.proxy.clone(), clock.clone(), header_bytes));
         let stops = || {
             let mut stopping = stopping.clone();
@@ -159,9 +163,7 @@ impl Reception {
             }
         };
         let limits = || Limits::from(&self.house.live().generation.config.server.connections);
-        let served = async {
-            edge.process_new(stream, &stopping).await;
-        };
+        let served = edge.serve(stream, &door, &stopping);
         // When a limit was passed no request runs: nothing of one is cut off.
         if let Some(Some(closed)) = watched(served, clock.passes(limits, stops())).await {
             self.house.metrics.closed(closed);
