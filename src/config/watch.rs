@@ -15,8 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
-use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecursiveMode};
+use notify::{EventKindMask, RecursiveMode, Watcher as _};
 use sha2::{Digest, Sha256};
 
 use super::ReadFile;
@@ -81,22 +80,21 @@ enum Message {
     Stop,
 }
 
+/// What a file's content, its name or its folder come with. Not each write to it: a ledger in the same folder is written to
+/// all the time. Where the system tells when a writer is done, that is enough; who keeps a file open is found by a look.
+const KINDS: EventKindMask = if cfg!(target_os = "linux") {
+    EventKindMask::CORE.difference(EventKindMask::MODIFY_DATA).union(EventKindMask::ACCESS_CLOSE)
+} else {
+    EventKindMask::CORE
+};
+
 fn notify_of(messages: mpsc::Sender<Message>) -> notify::Result<Box<dyn notify::Watcher + Send>> {
     let seen = move |event: notify::Result<notify::Event>| {
-        // Reading is no change, and the looks themselves read.
-        let only_read = event.as_ref().is_ok_and(|event| match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
-            EventKind::Access(_) => true,
-            EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => {
-                false
-            }
-        });
-        if !only_read {
-            // Fails only when the looking thread has ended.
-            let _ = messages.send(Message::Seen(event));
-        }
+        // Fails only when the looking thread has ended.
+        let _ = messages.send(Message::Seen(event));
     };
-    Ok(Box::new(notify::recommended_watcher(seen)?))
+    let settings = notify::Config::default().with_event_kinds(KINDS);
+    Ok(Box::new(notify::RecommendedWatcher::new(seen, settings)?))
 }
 
 fn start(files: Vec<ReadFile>, pace: Pace, open: Open) -> io::Result<(Watcher, tokio::sync::mpsc::Receiver<()>)> {

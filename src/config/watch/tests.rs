@@ -1,6 +1,7 @@
 //! Every way in which a file changes, on a real file system. Looks without an event are an hour apart here, so that
 //! what arrives has been seen and not found by chance.
 
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
@@ -170,6 +171,24 @@ async fn a_whole_folder_replaced() {
     fs::create_dir(at("conf")).unwrap();
     fs::write(&file, "three").unwrap();
     changes.one("removed and made again").await;
+}
+
+/// The ledger's, by default.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_beside_that_is_written_to_all_the_time_wakes_nobody() {
+    let place = Place::new();
+    let mut beside = fs::File::create(place.at("farebox.db-wal")).unwrap();
+    let (messages, inbox) = mpsc::channel();
+    let mut system = notify_of(messages).unwrap();
+    system.watch(place.folder.path(), RecursiveMode::NonRecursive).unwrap();
+    for _ in 0..100 {
+        beside.write_all(b"a payment").unwrap();
+    }
+    fs::write(&place.file, "two").unwrap();
+    // Events come in the order in which things happened.
+    let Ok(Message::Seen(Ok(first))) = inbox.recv_timeout(Duration::from_secs(20)) else { panic!("no event") };
+    assert_eq!(first.paths, [&*place.file], "{first:?}");
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! The one thread that writes: whatever is queued goes into one transaction, so that many payments share one
 //! flush of the disk. An answer is given only after the commit that it depends on.
+//! Who asks while others are carried out joins them, and all are answered at once.
 
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, TransactionBehavior};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Outcome;
@@ -39,12 +41,15 @@ trait Write: Send {
     fn answer(self: Box<Self>);
     /// Instead of it.
     fn fail(self: Box<Self>, trouble: &str);
+    /// Where its caller waits.
+    fn runtime(&self) -> Option<&Handle>;
 }
 
 struct Pending<T, F> {
     operation: F,
     outcome: Option<Result<T, LedgerError>>,
     reply: oneshot::Sender<Result<T, LedgerError>>,
+    runtime: Option<Handle>,
 }
 
 impl<T: Send, F: FnMut(&Connection) -> Outcome<T> + Send> Write for Pending<T, F> {
@@ -63,6 +68,33 @@ impl<T: Send, F: FnMut(&Connection) -> Outcome<T> + Send> Write for Pending<T, F
     fn fail(self: Box<Self>, trouble: &str) {
         let _ = self.reply.send(Err(LedgerError::Unavailable(trouble.to_owned())));
     }
+
+    fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
+    }
+}
+
+/// Writes that are in the file. Answered when this is dropped, wherever that is.
+struct Committed(Vec<Box<dyn Write>>);
+
+impl Drop for Committed {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(|write| write.answer());
+    }
+}
+
+/// After the commit. Those who wait on one runtime are answered there, by one task: from this thread, each answer would
+/// wake that runtime's thread anew.
+fn answer_all(batch: Vec<Box<dyn Write>>) {
+    let Some(runtime) = batch.first().and_then(|write| write.runtime().cloned()) else {
+        return drop(Committed(batch));
+    };
+    let is_there = |write: &Box<dyn Write>| write.runtime().is_some_and(|other| other.id() == runtime.id());
+    let (there, elsewhere): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_there);
+    let (there, elsewhere) = (Committed(there), Committed(elsewhere));
+    // A runtime that has ended drops the task, and with it what has to be answered.
+    drop(runtime.spawn(async move { drop(there) }));
+    drop(elsewhere);
 }
 
 /// Why a transaction did not happen.
@@ -76,7 +108,8 @@ enum Failure {
 impl Writer {
     pub(super) fn start(store: Store, connection: Connection, lock: Option<Lock>) -> Result<Writer, LedgerError> {
         let (queue, messages) = mpsc::channel(QUEUE_MAX);
-        let mut thread = Thread { store: store.clone(), connection: Some(connection), messages };
+        let asked = Queue { messages, closing: None };
+        let mut thread = Thread { store: store.clone(), connection: Some(connection), queue: asked };
         let thread = std::thread::Builder::new()
             .name("ledger-writer".into())
             .spawn(move || thread.run(lock))
@@ -91,7 +124,7 @@ impl Writer {
         F: FnMut(&Connection) -> Outcome<T> + Send + 'static,
     {
         let (reply, outcome) = oneshot::channel();
-        let write = Box::new(Pending { operation, outcome: None, reply });
+        let write = Box::new(Pending { operation, outcome: None, reply, runtime: Handle::try_current().ok() });
         let closed = || self.store.unavailable("it is closed");
         let queue = self.queue.as_ref().ok_or_else(closed)?;
         queue.send(Message::Write(write)).await.map_err(|_| closed())?;
@@ -124,43 +157,65 @@ struct Thread {
     store: Store,
     /// `None` after trouble, until it can be opened again.
     connection: Option<Connection>,
+    queue: Queue,
+}
+
+/// What is asked of the thread.
+struct Queue {
     messages: mpsc::Receiver<Message>,
+    /// Asked for behind everything that was taken from the queue; nothing behind it is taken.
+    closing: Option<Closing>,
+}
+
+impl Queue {
+    /// The next writes, if need be after a wait; none where the ledger is closed or dropped.
+    fn wait(&mut self) -> Vec<Box<dyn Write>> {
+        let mut batch = Vec::new();
+        if let Some(first) = self.messages.blocking_recv() {
+            self.add(first, &mut batch);
+            self.gather(&mut batch, BATCH_MAX);
+        }
+        batch
+    }
+
+    /// Adds everything that is queued, up to so many in all or a close.
+    fn gather(&mut self, batch: &mut Vec<Box<dyn Write>>, most: usize) {
+        while batch.len() < most && self.closing.is_none() {
+            let Ok(message) = self.messages.try_recv() else { return };
+            self.add(message, batch);
+        }
+    }
+
+    fn add(&mut self, message: Message, batch: &mut Vec<Box<dyn Write>>) {
+        match message {
+            Message::Write(write) => batch.push(write),
+            Message::Close(reply) => self.closing = Some(reply),
+        }
+    }
 }
 
 impl Thread {
     fn run(&mut self, lock: Option<Lock>) {
-        while let Some(first) = self.messages.blocking_recv() {
-            let (batch, closing) = self.gather(first);
+        loop {
+            let batch = self.queue.wait();
+            let is_over = batch.is_empty();
             self.write(batch);
-            if let Some(reply) = closing {
+            if let Some(reply) = self.queue.closing.take() {
                 let flushed = self.finish();
                 drop(lock);
                 self.refuse_rest();
                 let _ = reply.send(flushed);
                 return;
             }
-        }
-    }
-
-    /// Everything that is queued behind the first message, up to a batch or a close.
-    fn gather(&mut self, first: Message) -> (Vec<Box<dyn Write>>, Option<Closing>) {
-        let mut batch = Vec::new();
-        let mut next = Some(first);
-        while let Some(message) = next.take() {
-            match message {
-                Message::Write(write) => batch.push(write),
-                Message::Close(reply) => return (batch, Some(reply)),
-            }
-            if batch.len() < BATCH_MAX {
-                next = self.messages.try_recv().ok();
+            if is_over {
+                return;
             }
         }
-        (batch, None)
     }
 
     fn write(&mut self, mut batch: Vec<Box<dyn Write>>) {
-        match self.transact(&mut batch) {
-            Ok(()) => batch.into_iter().for_each(|write| write.answer()),
+        match self.transact(&mut batch, BATCH_MAX) {
+            Ok(()) => answer_all(batch),
             // One by one: only those whose fault it is fail.
             Err(Failure::Write(_)) if batch.len() > 1 => self.write_singly(batch),
             Err(Failure::Write(error) | Failure::Store(error)) => fail_all(batch, &error),
@@ -169,19 +224,20 @@ impl Thread {
 
     fn write_singly(&mut self, batch: Vec<Box<dyn Write>>) {
         let mut rest = batch.into_iter();
-        while let Some(mut write) = rest.next() {
-            match self.transact(std::slice::from_mut(&mut write)) {
-                Ok(()) => write.answer(),
-                Err(Failure::Write(error)) => fail_all([write], &error),
+        while let Some(write) = rest.next() {
+            let mut alone = vec![write];
+            match self.transact(&mut alone, 1) {
+                Ok(()) => answer_all(alone),
+                Err(Failure::Write(error)) => fail_all(alone, &error),
                 // Each further attempt could wait for the busy timeout again.
-                Err(Failure::Store(error)) => return fail_all(std::iter::once(write).chain(rest), &error),
+                Err(Failure::Store(error)) => return fail_all(alone.into_iter().chain(rest), &error),
             }
         }
     }
 
-    /// All of the batch in one transaction. After a failure nothing of it has happened, and the connection, whose
-    /// state is in doubt, is replaced by the next call.
-    fn transact(&mut self, batch: &mut [Box<dyn Write>]) -> Result<(), Failure> {
+    /// All of the batch in one transaction, and what others ask for until it is carried out, up to so many writes. After a
+    /// failure nothing of it has happened, and the connection, whose state is in doubt, is replaced by the next call.
+    fn transact(&mut self, batch: &mut Vec<Box<dyn Write>>, most: usize) -> Result<(), Failure> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -190,7 +246,8 @@ impl Thread {
             Some(connection) => connection,
             None => self.store.open_writer().map_err(Failure::Store)?,
         };
-        commit_together(&mut connection, batch).map_err(|failure| match failure {
+        let join = |batch: &mut Vec<Box<dyn Write>>| self.queue.gather(batch, most);
+        commit_together(&mut connection, batch, join).map_err(|failure| match failure {
             Broken::Transaction(error) => Failure::Store(self.store.trouble(&error)),
             Broken::Write(error) => Failure::Write(self.store.trouble(&error)),
         })?;
@@ -208,8 +265,8 @@ impl Thread {
     }
 
     fn refuse_rest(&mut self) {
-        self.messages.close();
-        while let Some(message) = self.messages.blocking_recv() {
+        self.queue.messages.close();
+        while let Some(message) = self.queue.messages.blocking_recv() {
             match message {
                 Message::Write(write) => write.fail(&self.store.unavailable("it is closed").to_string()),
                 Message::Close(reply) => {
@@ -225,11 +282,21 @@ enum Broken {
     Write(rusqlite::Error),
 }
 
-fn commit_together(connection: &mut Connection, batch: &mut [Box<dyn Write>]) -> Result<(), Broken> {
+/// `join` adds writes to the batch, as long as there are any: none of them waits for a commit of its own.
+fn commit_together(
+    connection: &mut Connection,
+    batch: &mut Vec<Box<dyn Write>>,
+    mut join: impl FnMut(&mut Vec<Box<dyn Write>>),
+) -> Result<(), Broken> {
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Broken::Transaction)?;
-    for write in batch {
-        write.carry_out(&transaction).map_err(Broken::Write)?;
+    let mut carried_out = 0;
+    while carried_out < batch.len() {
+        for write in batch.iter_mut().skip(carried_out) {
+            write.carry_out(&transaction).map_err(Broken::Write)?;
+        }
+        carried_out = batch.len();
+        join(batch);
     }
     transaction.commit().map_err(Broken::Transaction)
 }

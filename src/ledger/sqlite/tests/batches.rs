@@ -115,3 +115,55 @@ async fn a_conflict_leaves_the_rest_of_its_batch_alone() {
     done.unwrap();
     assert_eq!(ledger.find(&two).await.unwrap().unwrap().state, State::Settled);
 }
+
+#[tokio::test]
+async fn who_asks_while_others_are_written_joins_them() {
+    let folder = folder();
+    let ledger = Arc::new(open(&folder));
+    ledger.check().await.unwrap();
+    let (round, before) = commits(&folder);
+
+    let (begins, begun) = std::sync::mpsc::channel();
+    let (asks, asked) = std::sync::mpsc::channel();
+    let first = tokio::spawn({
+        let ledger = ledger.clone();
+        let write = move |connection: &Connection| {
+            begins.send(()).unwrap();
+            asked.recv().unwrap();
+            write::check(connection)
+        };
+        async move { ledger.writer.write(write).await }
+    });
+    tokio::task::yield_now().await;
+    begun.recv().unwrap();
+    let (second, ()) = tokio::join!(biased; ledger.check(), async { asks.send(()).unwrap() });
+    second.unwrap();
+    first.await.unwrap().unwrap();
+    assert_eq!(commits(&folder), (round, before + 1));
+}
+
+/// Answers are given on the runtimes of those who wait. One that nobody drives any more keeps nobody else waiting.
+#[test]
+fn each_is_answered_on_its_own_runtime() {
+    let folder = folder();
+    let ledger = open(&folder);
+    let other = shell(&folder);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (still, driven, ended) = (runtime(), runtime(), runtime());
+
+    let ask = |runtime: &tokio::runtime::Runtime, n| {
+        let mut asked = Box::pin(ledger.reserve(payment(n, 1), Opening::Settling));
+        runtime.block_on(async { assert!(futures::poll!(asked.as_mut()).is_pending()) });
+        asked
+    };
+    let on_still = ask(&still, 1);
+    let on_ended = ask(&ended, 2);
+    drop(ended);
+    let on_driven = ask(&driven, 3);
+    other.execute_batch("ROLLBACK").unwrap();
+    for asked in [on_driven, on_ended] {
+        assert!(matches!(driven.block_on(asked), Ok(Reservation::Fresh)));
+    }
+    assert!(matches!(still.block_on(on_still), Ok(Reservation::Fresh)));
+}
