@@ -91,7 +91,7 @@ pub fn measure(bench: &Bench) -> Result<(), Failure> {
             rows.push(Row { server, behind, measured: Vec::new(), resident: Vec::new() });
         }
     }
-    for round in 1..=bench.args.rounds {
+    for round in 1..=bench.args.pace.rounds {
         for row in &mut rows {
             bench.says(round, &format!("idle connections, {}, {}", row.server.name(), row.behind.name()));
             let process = match row.server {

@@ -39,7 +39,7 @@ pub fn measure(bench: &Bench) -> Result<(), Failure> {
                 connections: CONNECTIONS,
                 per_second: PER_SECOND,
                 window: WINDOW_MILLISECONDS,
-                rounds: bench.args.rounds * RELOADS,
+                rounds: bench.args.pace.rounds * RELOADS,
             })?;
             rows.push((routes, name, measured, farebox.resident_bytes()? as f64));
         }
@@ -48,7 +48,7 @@ pub fn measure(bench: &Bench) -> Result<(), Failure> {
     println!(
         "{CONNECTIONS} connections, {PER_SECOND} challenges a second; windows of {WINDOW_MILLISECONDS} ms or three times a reload, in turns, {} of \
          each kind.\n",
-        bench.args.rounds * RELOADS
+        bench.args.pace.rounds * RELOADS
     );
     println!("| routes | | reload ms | longest wait without, ms | with a reload, ms | added | goal | memory MB |");
     println!("|---|---|---|---|---|---|---|---|");
