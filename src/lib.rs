@@ -21,8 +21,8 @@
 //! # The house
 //!
 //! Imports point downwards only, in this order: `cli`, `proxy`, `admin`, `gate`, `resolve`, `access`, `limit`,
-//! `ledger`, `facilitator`, `config`, `route`, `evm`, `x402`, `outbound`, `money`. `telemetry` imports none of them and may be
-//! imported by all. Only `proxy` knows Pingora.
+//! `ledger`, `facilitator`, `config`, `route`, `evm`, `x402`, `outbound`, `money`. `telemetry` and `aside` import none of them and
+//! may be imported by all. Only `proxy` knows Pingora.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -33,6 +33,7 @@
 
 pub mod access;
 pub mod admin;
+pub mod aside;
 pub mod cli;
 pub mod config;
 pub mod evm;

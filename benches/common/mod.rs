@@ -1,18 +1,4 @@
-//! What every bench reports with: medians with their spread, the machine that they belong to, and how it ended.
-
-use std::fmt::Display;
-use std::process::ExitCode;
-
-/// How a bench of this name ends, and why where it was cut short.
-pub fn ended(name: &str, ran: Result<(), impl Display>) -> ExitCode {
-    match ran {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("{name} bench: {failure}");
-            ExitCode::FAILURE
-        }
-    }
-}
+//! What every bench reports with: medians with their spread, and the machine that they belong to.
 
 /// Several measurements of one thing.
 pub struct Spread {

@@ -8,13 +8,14 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use tempfile::TempDir;
+use tokio_postgres::NoTls;
 
 use super::Failure;
 
 /// The tests' own.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gateway/support/postgres.sh");
 
-/// A running server with an empty database.
+/// A running server, with databases for everybody who asks.
 pub struct Server {
     port: u16,
     /// The script ends the server when this ends.
@@ -50,9 +51,18 @@ impl Server {
         if said.starts_with("ready ") { Ok(server) } else { Err("PostgreSQL does not run: see above".into()) }
     }
 
-    /// Where its database is, as a config says it.
-    pub fn url(&self) -> String {
-        format!("postgres://farebox@localhost:{}/postgres?hostaddr=127.0.0.1", self.port)
+    /// A new, empty database of that name (small letters), as a config says where it is.
+    pub async fn database(&self, name: &str) -> Result<String, Failure> {
+        let (client, connection) = tokio_postgres::connect(&self.url("postgres"), NoTls).await?;
+        let connection = tokio::spawn(connection);
+        client.batch_execute(&format!("CREATE DATABASE {name}")).await?;
+        drop(client);
+        connection.await??;
+        Ok(self.url(name))
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres://farebox@localhost:{}/{database}?hostaddr=127.0.0.1", self.port)
     }
 }
 

@@ -5,6 +5,9 @@
 //! listens on loopback, ends with this process and leaves nothing behind.
 
 // Shared with benches/gateway, which uses all of it.
+#[path = "../common/command.rs"]
+#[allow(dead_code)]
+mod command;
 #[path = "../common/mod.rs"]
 #[allow(dead_code)]
 mod common;
@@ -24,25 +27,22 @@ mod gateway;
 mod rows;
 mod strangers;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::Subcommand;
 
+use self::command::Failure;
 use self::common::Spread;
 use self::load::Load;
 use self::strangers::Strain;
-
-/// Anything that ends a run.
-type Failure = Box<dyn Error>;
 
 /// The least share of the rate that has to be left.
 const GOAL: f64 = 0.8;
 
 /// Measures a free route under strain.
-#[derive(Parser)]
+#[derive(clap::Args)]
 struct Args {
     /// How often each strain is measured, beside the same route without it.
     #[arg(long, default_value_t = 5)]
@@ -56,11 +56,6 @@ struct Args {
     /// The binary that is measured.
     #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_farebox"))]
     farebox: PathBuf,
-    /// Cargo says so to every bench.
-    #[arg(long, hide = true)]
-    bench: bool,
-    #[command(subcommand)]
-    role: Option<Role>,
 }
 
 /// What else this binary is.
@@ -79,12 +74,7 @@ struct Sample {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let ran = match args.role {
-        Some(Role::Strangers(strangers)) => strangers::run(strangers),
-        None => measure(&args),
-    };
-    common::ended("exhaustion", ran)
+    command::run("exhaustion", measure, |Role::Strangers(strangers)| strangers::run(strangers))
 }
 
 fn measure(args: &Args) -> Result<(), Failure> {

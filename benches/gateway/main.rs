@@ -7,6 +7,8 @@
 
 mod answers;
 mod bare;
+#[path = "../common/command.rs"]
+mod command;
 #[path = "../common/mod.rs"]
 mod common;
 mod front;
@@ -29,13 +31,13 @@ mod table;
 #[path = "../common/tools.rs"]
 mod tools;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::Subcommand;
 
+use self::command::{Failure, Pace};
 use self::gateway::AccessLog;
 use self::load::Load;
 use self::report::Report;
@@ -46,18 +48,11 @@ use self::servers::{Servers, Setting};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Anything that ends a run.
-type Failure = Box<dyn Error>;
-
 /// Measures the gateway beside a bare proxy, nginx, and its peers.
-#[derive(Parser)]
+#[derive(clap::Args)]
 struct Args {
-    /// How often each row is measured; rows take turns.
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// How long each measurement lasts.
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
+    #[command(flatten)]
+    pace: Pace<3, 5>,
     /// Connections that send requests, each as fast as it is answered.
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -70,11 +65,6 @@ struct Args {
     /// The binary that is measured.
     #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_farebox"))]
     farebox: PathBuf,
-    /// Cargo says so to every bench.
-    #[arg(long, hide = true)]
-    bench: bool,
-    #[command(subcommand)]
-    role: Option<Role>,
 }
 
 /// What else this binary is.
@@ -86,12 +76,7 @@ enum Role {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let ran = match args.role {
-        Some(Role::Bare(bare)) => bare::run(bare),
-        None => measure(&args),
-    };
-    common::ended("gateway", ran)
+    command::run("gateway", measure, |Role::Bare(bare)| bare::run(bare))
 }
 
 fn measure(args: &Args) -> Result<(), Failure> {
@@ -113,17 +98,17 @@ fn measure(args: &Args) -> Result<(), Failure> {
     let of = |row: &Row| servers.of(row.server).ok_or("a row has no server");
     let load = |row: &Row| {
         let connections = args.connections.min(row.connections);
-        Load::new(folder.path(), Duration::from_secs(args.seconds), connections)
+        Load::new(folder.path(), Duration::from_secs(args.pace.seconds), connections)
     };
     let mut bytes = Vec::with_capacity(rows.len());
     for row in &rows {
         bytes.push(answers::answer_bytes(of(row)?.address, row)?);
         load(row)?.warm_up(of(row)?, row)?;
     }
-    let mut measured = vec![Vec::with_capacity(args.rounds); rows.len()];
-    for round in 1..=args.rounds {
+    let mut measured = vec![Vec::with_capacity(args.pace.rounds); rows.len()];
+    for round in 1..=args.pace.rounds {
         for (row, samples) in rows.iter().zip(&mut measured) {
-            eprintln!("round {round} of {}: {}", args.rounds, row.name);
+            eprintln!("round {round} of {}: {}", args.pace.rounds, row.name);
             samples.push(load(row)?.run(of(row)?, row)?);
         }
     }

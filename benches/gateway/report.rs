@@ -23,8 +23,8 @@ impl Report<'_> {
         println!();
         println!(
             "{} rounds of {} s, {} connections, server on one core; {}.",
-            args.rounds,
-            args.seconds,
+            args.pace.rounds,
+            args.pace.seconds,
             args.connections,
             processor()
         );

@@ -19,7 +19,7 @@ const COUNTS: [usize; 4] = [1, 100, 1_000, 10_000];
 /// That nginx makes room for.
 const CONNECTIONS: usize = 16_384;
 
-/// A connection is a file. Farebox takes as many connections as half of the files that it may open, but for some.
+/// Files that the most connections take: Farebox takes as many as half of the files that it may open, but for some.
 const FILES: u64 = 20_200;
 const OTHER_FILES: u64 = 200;
 
@@ -62,7 +62,7 @@ struct Row {
 pub fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = |maximum| setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    // Only root may raise the maximum, and not every root.
+    // Only root may raise the maximum, and not every root: it takes CAP_SYS_RESOURCE.
     if limit.maximum.is_some_and(|maximum| maximum < FILES) && raised(Some(FILES)).is_ok() {
         return;
     }
@@ -91,7 +91,7 @@ pub fn measure(bench: &Bench) -> Result<(), Failure> {
             rows.push(Row { server, behind, measured: Vec::new(), resident: Vec::new() });
         }
     }
-    for round in 1..=bench.args.rounds {
+    for round in 1..=bench.args.pace.rounds {
         for row in &mut rows {
             bench.says(round, &format!("idle connections, {}, {}", row.server.name(), row.behind.name()));
             let process = match row.server {
@@ -196,6 +196,13 @@ fn print(rows: &[Row], counts: &[usize]) {
             row.server.name(),
             cells.collect::<String>(),
             Spread::of(row.resident.iter().map(|bytes| bytes / 1e6)).with_digits(0),
+        );
+    }
+    if let Some((most, wanted)) = counts.last().zip(COUNTS.last())
+        && most < wanted
+    {
+        println!(
+            "\n{most} were the most: {wanted} take {FILES} open files, and this process may not allow itself so many."
         );
     }
 }

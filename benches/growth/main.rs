@@ -7,6 +7,8 @@
 // Shared with benches/gateway, which uses all of it.
 #[path = "../gateway/bare.rs"]
 mod bare;
+#[path = "../common/command.rs"]
+mod command;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../gateway/front.rs"]
@@ -43,31 +45,24 @@ mod speed;
 mod start;
 mod steady;
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum};
 
+use self::command::{Failure, Pace};
 use self::process::Process;
 
 // As in the shipped binary, for the bare proxy to stand on the same ground.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Anything that ends a run.
-type Failure = Box<dyn Error>;
-
 /// Measures what grows.
-#[derive(Parser)]
+#[derive(clap::Args)]
 struct Args {
-    /// How often each row is measured; rows take turns.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// How long each measurement lasts.
-    #[arg(long, default_value_t = 3)]
-    seconds: u64,
+    #[command(flatten)]
+    pace: Pace<5, 3>,
     /// Connections that send requests, each as fast as it is answered.
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -83,11 +78,6 @@ struct Args {
     /// The binary that is measured.
     #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_farebox"))]
     farebox: PathBuf,
-    /// Cargo says so to every bench.
-    #[arg(long, hide = true)]
-    bench: bool,
-    #[command(subcommand)]
-    role: Option<Role>,
 }
 
 /// What can be measured alone.
@@ -129,14 +119,11 @@ struct Bench<'a> {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let ran = match args.role {
-        Some(Role::Bare(bare)) => bare::run(bare),
-        Some(Role::Receipts(receipts)) => receipts::run(&receipts),
-        Some(Role::Steady(steady)) => steady::run(steady),
-        None => measure(&args),
-    };
-    common::ended("growth", ran)
+    command::run("growth", measure, |role| match role {
+        Role::Bare(bare) => bare::run(bare),
+        Role::Receipts(receipts) => receipts::run(&receipts),
+        Role::Steady(steady) => steady::run(steady),
+    })
 }
 
 fn measure(args: &Args) -> Result<(), Failure> {
@@ -145,7 +132,7 @@ fn measure(args: &Args) -> Result<(), Failure> {
     idle::raise_limit();
     let folder = tempfile::Builder::new().prefix("farebox-bench-").tempdir()?;
     let bench = Bench { args, folder: folder.path(), origin: origin::start(folder.path(), rows::FILES)? };
-    println!("{} rounds; {}.", args.rounds, common::processor());
+    println!("{} rounds; {}.", args.pace.rounds, common::processor());
     println!("Medians, lowest and highest round in brackets; ratios are taken within a round.");
     for part in Part::value_variants() {
         if args.part.is_empty() || args.part.contains(part) {
@@ -165,7 +152,7 @@ fn measure(args: &Args) -> Result<(), Failure> {
 impl Bench<'_> {
     /// The load of a row.
     fn load(&self) -> Result<load::Load, Failure> {
-        load::Load::new(self.folder, Duration::from_secs(self.args.seconds), self.args.connections)
+        load::Load::new(self.folder, Duration::from_secs(self.args.pace.seconds), self.args.connections)
     }
 
     /// The fewest routes, and the most.
@@ -176,7 +163,7 @@ impl Bench<'_> {
 
     /// Says how far the run is.
     fn says(&self, round: usize, what: &str) {
-        eprintln!("round {round} of {}: {what}", self.args.rounds);
+        eprintln!("round {round} of {}: {what}", self.args.pace.rounds);
     }
 }
 

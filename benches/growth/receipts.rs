@@ -66,7 +66,7 @@ pub fn measure(bench: &Bench) -> Result<(), Failure> {
         eprintln!("{count} receipts");
         gates.push(Filled::start(count)?);
     }
-    for round in 1..=bench.args.rounds {
+    for round in 1..=bench.args.pace.rounds {
         for gate in &mut gates {
             bench.says(round, &format!("{} receipts", gate.count));
             gate.measure()?;

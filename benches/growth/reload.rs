@@ -15,8 +15,8 @@ const PAUSE_GOAL: f64 = 5.0;
 const CONNECTIONS: u32 = 32;
 const PER_SECOND: u32 = 3_200;
 
-/// For each round of the run, so many reloads of each kind: a pause is a matter of luck.
-const RELOADS: usize = 2;
+/// For each round of the run, so many pairs of windows of each kind: the longest of thousands of waits is a matter of luck.
+const PAIRS: usize = 4;
 
 /// A window is as long as this at least, and longer than any reload.
 const WINDOW_MILLISECONDS: u64 = 2_500;
@@ -39,7 +39,7 @@ pub fn measure(bench: &Bench) -> Result<(), Failure> {
                 connections: CONNECTIONS,
                 per_second: PER_SECOND,
                 window: WINDOW_MILLISECONDS,
-                rounds: bench.args.rounds * RELOADS,
+                rounds: bench.args.pace.rounds * PAIRS,
             })?;
             rows.push((routes, name, measured, farebox.resident_bytes()? as f64));
         }
@@ -47,16 +47,21 @@ pub fn measure(bench: &Bench) -> Result<(), Failure> {
     println!("\n## Reload\n");
     println!(
         "{CONNECTIONS} connections, {PER_SECOND} challenges a second; windows of {WINDOW_MILLISECONDS} ms or three times a reload, in turns, {} of \
-         each kind.\n",
-        bench.args.rounds * RELOADS
+         each kind. Added is what the longest wait of a window with a reload is more than that of the one before it: the \
+         median of these differences, and between which two of them the median of ever so many would lie in 95 of 100 runs.\n",
+        bench.args.pace.rounds * PAIRS
     );
-    println!("| routes | | reload ms | longest wait without, ms | with a reload, ms | added | goal | memory MB |");
-    println!("|---|---|---|---|---|---|---|---|");
+    println!(
+        "| routes | | reload ms | longest wait without, ms | with a reload, ms | added, median | in 95 of 100 | goal | memory MB |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
     for (routes, name, measured, resident) in &rows {
         let spread = |of: fn(&Round) -> f64| Spread::of(measured.iter().map(of));
-        let added = spread(|round| round.longest_reloading - round.longest_quiet);
+        let added = |round: &Round| round.longest_reloading - round.longest_quiet;
+        let (least, most) = around_median(measured.iter().map(added));
+        let added = spread(added);
         println!(
-            "| {routes} | {name} | {} | {} | {} | {} | {} | {:.0} |",
+            "| {routes} | {name} | {} | {} | {} | {} | {least:.1}–{most:.1} | {} | {:.0} |",
             spread(|round| round.reload).with_digits(0),
             spread(|round| round.longest_quiet).with_digits(1),
             spread(|round| round.longest_reloading).with_digits(1),
@@ -66,4 +71,21 @@ pub fn measure(bench: &Bench) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// Between which two of these values the median of what they are a sample of lies with a certainty of at least 95 %, however it
+/// is distributed. Not numbers where there are too few.
+fn around_median(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let count = values.len();
+    // Each value is below the median or above it, as a coin falls: how likely so few are below it, for more and more of them.
+    let (mut exactly, mut at_most, mut outside) = (0.5_f64.powi(i32::try_from(count).unwrap_or(i32::MAX)), 0.0, 0);
+    while at_most + exactly <= 0.025 && outside < count / 2 {
+        at_most += exactly;
+        exactly *= (count - outside) as f64 / (outside + 1) as f64;
+        outside += 1;
+    }
+    let at = |index: Option<usize>| index.and_then(|index| values.get(index)).copied().unwrap_or(f64::NAN);
+    (at(outside.checked_sub(1)), at(count.checked_sub(outside).filter(|_| outside > 0)))
 }

@@ -64,7 +64,7 @@ fn measure(bench: &Bench, servers: &mut [Server]) -> Result<(), Failure> {
     for server in &*servers {
         server.rows.iter().try_for_each(|row| load.warm_up(&server.process, row))?;
     }
-    for round in 1..=bench.args.rounds {
+    for round in 1..=bench.args.pace.rounds {
         for at in 0..rows {
             for server in &mut *servers {
                 let Some((row, samples)) = server.rows.get(at).zip(server.measured.get_mut(at)) else { continue };

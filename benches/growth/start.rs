@@ -15,7 +15,7 @@ const GOAL: Duration = Duration::from_secs(1);
 /// Starts it with few routes and with many, in turns.
 pub fn measure(bench: &Bench) -> Result<(), Failure> {
     let mut rows: Vec<_> = bench.extremes().map(|routes| (routes, Vec::new(), Vec::new())).collect();
-    for round in 1..=bench.args.rounds {
+    for round in 1..=bench.args.pace.rounds {
         for (routes, times, resident) in &mut rows {
             bench.says(round, &format!("start with {routes} routes"));
             let settings = Settings::of(*routes, bench.origin.address)?;

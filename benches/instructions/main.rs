@@ -5,6 +5,10 @@
 //! same; another compiler, or another libc, need not. What takes how long is `pieces`'.
 
 mod callgrind;
+// Shared with those that measure in rounds.
+#[path = "../common/command.rs"]
+#[allow(dead_code)]
+mod command;
 mod counts;
 mod pieces;
 #[path = "../common/settled.rs"]
@@ -14,23 +18,20 @@ mod shop;
 #[path = "../common/sign.rs"]
 mod sign;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Subcommand;
 
+use self::command::Failure;
 use self::counts::Counts;
 
 // As in the shipped binary.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Anything that ends a run.
-type Failure = Box<dyn Error + Send + Sync>;
-
 /// Counts instructions, and fails where a count has changed.
-#[derive(Parser)]
+#[derive(clap::Args)]
 struct Args {
     /// Writes the counts down instead of comparing them.
     #[arg(long)]
@@ -41,11 +42,6 @@ struct Args {
     /// Where the counts are kept.
     #[arg(long, value_name = "PATH", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/counts.toml"))]
     counts: PathBuf,
-    /// Cargo says so to every bench.
-    #[arg(long, hide = true)]
-    bench: bool,
-    #[command(subcommand)]
-    role: Option<Role>,
 }
 
 /// What else this binary is.
@@ -57,18 +53,7 @@ enum Role {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let ran = match args.role {
-        Some(Role::Count(count)) => callgrind::run(&count),
-        None => compare(&args),
-    };
-    match ran {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("instructions: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run("instructions", compare, |Role::Count(count)| callgrind::run(&count))
 }
 
 fn compare(args: &Args) -> Result<(), Failure> {

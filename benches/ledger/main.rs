@@ -4,6 +4,8 @@
 //! takes payments through them in turn; see docs/performance.md for what the rows mean, and `-- --help` for what can be
 //! changed. Whatever it starts ends with this process and leaves nothing behind.
 
+#[path = "../common/command.rs"]
+mod command;
 #[path = "../common/mod.rs"]
 mod common;
 mod disk;
@@ -16,30 +18,24 @@ mod receipts;
 mod report;
 mod rows;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::Subcommand;
 use tokio::runtime::Runtime;
+
+use self::command::{Failure, Pace};
 
 // As in the shipped binary: what a receipt weighs depends on it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Anything that ends a run.
-type Failure = Box<dyn Error + Send + Sync>;
-
 /// Measures the ledgers and the receipts in memory.
-#[derive(Parser)]
+#[derive(clap::Args)]
 struct Args {
-    /// How often each row is measured; rows take turns.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// How long each measurement lasts.
-    #[arg(long, default_value_t = 3)]
-    seconds: u64,
+    #[command(flatten)]
+    pace: Pace<5, 3>,
     /// Payments under way at once, in the rows that have several.
     #[arg(long, default_value_t = 64)]
     in_flight: usize,
@@ -52,11 +48,6 @@ struct Args {
     /// Where the files are: the disk that is measured.
     #[arg(long, value_name = "FOLDER", default_value = env!("CARGO_TARGET_TMPDIR"))]
     folder: PathBuf,
-    /// Cargo says so to every bench.
-    #[arg(long, hide = true)]
-    bench: bool,
-    #[command(subcommand)]
-    role: Option<Role>,
 }
 
 /// What else this binary is.
@@ -68,18 +59,13 @@ enum Role {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let ran = match args.role {
-        Some(Role::Receipts(filling)) => receipts::run(filling),
-        None => measure(&args),
-    };
-    common::ended("ledger", ran)
+    command::run("ledger", measure, |Role::Receipts(filling)| receipts::run(filling))
 }
 
 fn measure(args: &Args) -> Result<(), Failure> {
     let folder = postgres::folder(&args.folder, "farebox-ledger-")?;
     let runtime = Runtime::new()?;
-    let duration = Duration::from_secs(args.seconds);
+    let duration = Duration::from_secs(args.pace.seconds);
     let mut rows = rows::chosen(args);
     let opened = runtime.block_on(rows::open(&rows, folder.path()))?;
     // Files grow, pools fill, statements are prepared.
@@ -87,11 +73,11 @@ fn measure(args: &Args) -> Result<(), Failure> {
         runtime.block_on(payments::run(opened.of(row.kind)?, row.in_flight, duration.min(rows::WARM_UP)))?;
     }
     let mut flushes = Vec::new();
-    for round in 1..=args.rounds {
-        eprintln!("round {round} of {}: the disk", args.rounds);
+    for round in 1..=args.pace.rounds {
+        eprintln!("round {round} of {}: the disk", args.pace.rounds);
         flushes.push(disk::flushes_per_second(folder.path(), duration)?);
         for row in &mut rows {
-            eprintln!("round {round} of {}: {}", args.rounds, row.name);
+            eprintln!("round {round} of {}: {}", args.pace.rounds, row.name);
             row.samples.push(runtime.block_on(payments::run(opened.of(row.kind)?, row.in_flight, duration))?);
         }
     }

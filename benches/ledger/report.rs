@@ -9,7 +9,7 @@ use super::rows::Row;
 /// Prints what the ledgers did, as Markdown.
 pub fn print_payments(rows: &[Row], flushes: &[f64], args: &Args) {
     println!();
-    println!("{} rounds of {} s; {}.", args.rounds, args.seconds, processor());
+    println!("{} rounds of {} s; {}.", args.pace.rounds, args.pace.seconds, processor());
     println!("Medians, lowest and highest round in brackets; ratios are taken within a round.");
     println!();
     println!(

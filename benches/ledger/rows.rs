@@ -85,7 +85,8 @@ pub async fn open(rows: &[Row], folder: &Path) -> Result<Opened, Failure> {
     let mut server = None;
     if asked(Kind::Postgres) {
         let started = server.insert(Server::start(folder, None)?);
-        ledgers.push((Kind::Postgres, Arc::new(PostgresLedger::open(&postgres_url(&started.url())?).await?)));
+        let url = postgres_url(&started.database("farebox").await?)?;
+        ledgers.push((Kind::Postgres, Arc::new(PostgresLedger::open(&url).await?)));
     }
     Ok(Opened { ledgers, _server: server })
 }

@@ -37,7 +37,7 @@ struct Servers {
     behind: Process,
     gateways: Vec<Process>,
     /// Ends after them.
-    _database: Option<Server>,
+    _databases: Option<Server>,
 }
 
 /// Measures each row in turn: its samples, one a round.
@@ -46,7 +46,7 @@ pub fn measure(args: &Args, runtime: &Runtime, folder: &Path, rows: &[Row]) -> R
     if rows.is_empty() {
         return Ok(measured);
     }
-    let servers = start(args, folder, rows)?;
+    let servers = start(args, runtime, folder, rows)?;
     // All of them ask the same.
     let terms = servers.gateways.first().ok_or("there is no gateway")?.address;
     let terms = runtime.block_on(terms_of(terms))?;
@@ -73,21 +73,24 @@ pub async fn terms_of(seller: SocketAddr) -> Result<Terms, Failure> {
     Terms::read(terms.to_str()?)
 }
 
-fn start(args: &Args, folder: &Path, rows: &[Row]) -> Result<Servers, Failure> {
+fn start(args: &Args, runtime: &Runtime, folder: &Path, rows: &[Row]) -> Result<Servers, Failure> {
     let behind = behind::start(folder, Delays::default())?;
     let is_asked = rows.iter().any(|row| row.kind == Kind::Postgres);
-    let database = is_asked.then(|| Server::start(folder, Some(other_core()))).transpose()?;
-    let gateways = rows.iter().map(|row| {
+    let databases = is_asked.then(|| Server::start(folder, Some(other_core()))).transpose()?;
+    let gateways = rows.iter().enumerate().map(|(number, row)| {
         let ledger = match row.kind {
             Kind::Memory => "memory:".to_owned(),
             Kind::Sqlite => format!("sqlite:{}.db", row.name),
-            Kind::Postgres => database.as_ref().map(Server::url).ok_or("there is no database")?,
+            Kind::Postgres => {
+                let databases = databases.as_ref().ok_or("there is no PostgreSQL server")?;
+                runtime.block_on(databases.database(&format!("farebox_{number}")))?
+            }
         };
         let setting = Setting { name: row.name, mode: row.mode, ledger: &ledger, access_log: row.access_log };
         gateway::start(&args.farebox, folder, behind.address, &setting)
     });
     let gateways = gateways.collect::<Result<_, _>>()?;
-    Ok(Servers { behind, gateways, _database: database })
+    Ok(Servers { behind, gateways, _databases: databases })
 }
 
 /// An error where the facilitator was not asked exactly as often as the mode says.

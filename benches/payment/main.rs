@@ -8,6 +8,10 @@
 
 mod behind;
 mod client;
+// Shared with other benches, which measure for so many seconds.
+#[path = "../common/command.rs"]
+#[allow(dead_code)]
+mod command;
 #[path = "../common/mod.rs"]
 mod common;
 mod first;
@@ -30,27 +34,25 @@ mod sign;
 #[allow(dead_code)]
 mod tools;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Subcommand;
 use farebox::x402::header;
 use http::HeaderName;
+
+use self::command::Failure;
 
 // As in the shipped binary, for those who pay not to stand in the way.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Anything that ends a run.
-type Failure = Box<dyn Error + Send + Sync>;
 
 const PAYMENT_REQUIRED: HeaderName = HeaderName::from_static(header::PAYMENT_REQUIRED);
 const PAYMENT_SIGNATURE: HeaderName = HeaderName::from_static(header::PAYMENT_SIGNATURE);
 const PAYMENT_RESPONSE: HeaderName = HeaderName::from_static(header::PAYMENT_RESPONSE);
 
 /// Measures first payments, and the latency of paid requests.
-#[derive(Parser)]
+#[derive(clap::Args)]
 struct Args {
     /// How often each row is measured; rows take turns.
     #[arg(long, default_value_t = 3)]
@@ -73,11 +75,6 @@ struct Args {
     /// The binary that is measured.
     #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_farebox"))]
     farebox: PathBuf,
-    /// Cargo says so to every bench.
-    #[arg(long, hide = true)]
-    bench: bool,
-    #[command(subcommand)]
-    role: Option<Role>,
 }
 
 /// What else this binary is.
@@ -92,13 +89,10 @@ enum Role {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let ran = match args.role {
-        Some(Role::Behind(behind)) => behind::run(behind),
-        Some(Role::Payers(payers)) => payers::run(payers),
-        None => measure(&args),
-    };
-    common::ended("payment", ran)
+    command::run("payment", measure, |role| match role {
+        Role::Behind(behind) => behind::run(behind),
+        Role::Payers(payers) => payers::run(payers),
+    })
 }
 
 fn measure(args: &Args) -> Result<(), Failure> {

@@ -1,5 +1,4 @@
-//! The rows of first payments: each settle mode with the ledgers of this process, and the default one with a database, which all
-//! its gateways would share.
+//! The rows of first payments: each settle mode with each ledger.
 
 use super::gateway::Mode;
 
@@ -16,7 +15,7 @@ pub enum Kind {
     Memory,
     /// One file.
     Sqlite,
-    /// A database on this machine.
+    /// A database of its own, in a server on this machine.
     Postgres,
 }
 
@@ -48,6 +47,7 @@ pub fn chosen(text: Option<&str>) -> Vec<Row> {
     let row = |name, mode, kind, goal| Row { name, mode, kind, access_log: false, goal };
     let memory = |name, mode| row(name, mode, Kind::Memory, Some(CPU));
     let sqlite = |name, mode| row(name, mode, Kind::Sqlite, Some(RATE));
+    let postgres = |name, mode| row(name, mode, Kind::Postgres, None);
     let all = [
         memory("memory, on-success", Mode::OnSuccess),
         memory("memory, on-success, verified here", Mode::Local),
@@ -57,7 +57,10 @@ pub fn chosen(text: Option<&str>) -> Vec<Row> {
         sqlite("SQLite, on-success, verified here", Mode::Local),
         sqlite("SQLite, before", Mode::Before),
         sqlite("SQLite, overlap", Mode::Overlap),
-        row("PostgreSQL, on-success", Mode::OnSuccess, Kind::Postgres, None),
+        postgres("PostgreSQL, on-success", Mode::OnSuccess),
+        postgres("PostgreSQL, on-success, verified here", Mode::Local),
+        postgres("PostgreSQL, before", Mode::Before),
+        postgres("PostgreSQL, overlap", Mode::Overlap),
         Row { access_log: true, ..row("memory, on-success, access log on", Mode::OnSuccess, Kind::Memory, None) },
     ];
     all.into_iter().filter(|row| row.name.contains(text.unwrap_or_default())).collect()

@@ -19,6 +19,7 @@ use super::upstreams::Upstreams;
 use crate::access::PassKeys;
 use crate::access::keys::KeyError;
 use crate::admin::{Operations, ReloadAnswer};
+use crate::aside::aside;
 use crate::config::{self, Config, Loaded, ReadFile, Started};
 use crate::facilitator::{BuildError, Facilitators};
 use crate::gate::generation::Generation;
@@ -81,6 +82,9 @@ pub enum HouseError {
     /// The pass keys are no keys.
     #[error("pass keys: {0}")]
     Keys(#[from] KeyError),
+    /// The routes cannot be made.
+    #[error(transparent)]
+    Routes(#[from] std::io::Error),
 }
 
 impl House {
@@ -128,7 +132,7 @@ impl House {
         let live = self.live.load_full();
         live.generation.facilitators.refresh().await;
         let (generation, metrics) = (live.generation.clone(), self.metrics.clone());
-        match tokio::task::spawn_blocking(move || generation.requote(&metrics, unix_millis())).await {
+        match aside("requote", move || generation.requote(&metrics, unix_millis())).await {
             Ok(Some(generation)) => {
                 let generation = Arc::new(generation);
                 self.live.store(Arc::new(Live { generation, upstreams: live.upstreams.clone() }));
@@ -136,7 +140,7 @@ impl House {
                 info!("a facilitator supports something else than before: challenges were made anew");
             }
             Ok(None) => {}
-            Err(panic) => error!(%panic, "challenges could not be made anew"),
+            Err(error) => error!(%error, "challenges could not be made anew"),
         }
     }
 
@@ -194,7 +198,7 @@ async fn raise(
     config: Config,
     stored_keys: &[StoredKey],
     metrics: &Arc<Metrics>,
-    previous: Option<&Generation>,
+    previous: Option<Arc<Generation>>,
 ) -> Result<Live, HouseError> {
     let pass_keys = if config.pass_keys.is_empty() {
         PassKeys::from_ledger(stored_keys)?
@@ -202,13 +206,23 @@ async fn raise(
         PassKeys::from_config(&config.pass_keys)?
     };
     let observer = Arc::new(CallMetrics::new(config.facilitators.keys(), metrics));
-    let lent = previous.map(|generation| &*generation.facilitators);
+    let lent = previous.as_ref().map(|generation| &*generation.facilitators);
     let facilitators = Arc::new(Facilitators::new(&config.facilitators, &config.ways, lent, observer)?);
     facilitators.refresh().await;
     let witnesses = Witnesses::new(&config.networks, facilitators).map_err(HouseError::Node)?;
     let upstreams = Arc::new(Upstreams::start(&config, metrics).await);
-    let previous = previous.map(|generation| (generation, unix_millis()));
-    let generation = Generation::build(Arc::new(config), Arc::new(witnesses), Arc::new(pass_keys), metrics, previous);
+    let (config, witnesses, pass_keys) = (Arc::new(config), Arc::new(witnesses), Arc::new(pass_keys));
+    let generation = match previous {
+        None => Generation::build(config, witnesses, pass_keys, metrics, None),
+        Some(previous) => {
+            let metrics = metrics.clone();
+            let build = move || {
+                let previous = Some((&*previous, unix_millis()));
+                Generation::build(config, witnesses, pass_keys, &metrics, previous)
+            };
+            aside("config-raise", build).await?
+        }
+    };
     Ok(Live { generation: Arc::new(generation), upstreams })
 }
 
@@ -218,7 +232,9 @@ async fn retire<T: Send + Sync + 'static>(old: Arc<T>) {
     while Arc::strong_count(&old) > 1 {
         tokio::time::sleep(RETIRED_EVERY).await;
     }
-    drop(tokio::task::spawn_blocking(move || drop(old)));
+    if let Err(error) = aside("config-drop", move || drop(old)).await {
+        error!(%error, "what was in force before was not dropped as it should be");
+    }
 }
 
 #[async_trait]
@@ -285,10 +301,10 @@ impl Operations for House {
         let Some(file) = self.file.clone() else {
             return self.refused("this config did not come from a file".to_owned());
         };
-        let Loaded { config, warnings } = match tokio::task::spawn_blocking(move || config::load(&file)).await {
+        let Loaded { config, warnings } = match aside("config-load", move || config::load(&file)).await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(report)) => return self.refused(report.rendered),
-            Err(panic) => return self.refused(format!("the config could not be read: {panic}")),
+            Err(error) => return self.refused(format!("the config could not be read: {error}")),
         };
         for warning in &warnings {
             warn!("{warning}");
@@ -298,9 +314,9 @@ impl Operations for House {
         let before = &old.generation.config;
         let unchanged = before.hash == config.hash && before.files == config.files;
         let (stored_keys, metrics, previous) = (self.stored_keys.clone(), self.metrics.clone(), old.generation.clone());
-        // On a thread of its own: nobody waits for a hundred thousand routes to be made.
+        // On a thread of its own: nobody waits for a hundred thousand routes to be looked at.
         let raising = tokio::task::spawn_blocking(move || {
-            Handle::current().block_on(raise(config, &stored_keys, &metrics, Some(&previous)))
+            Handle::current().block_on(raise(config, &stored_keys, &metrics, Some(previous)))
         });
         let live = match raising.await {
             Ok(Ok(live)) => live,
