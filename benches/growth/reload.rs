@@ -58,10 +58,11 @@ pub fn measure(bench: &Bench) -> Result<(), Failure> {
     for (routes, name, measured, resident) in &rows {
         let spread = |of: fn(&Round) -> f64| Spread::of(measured.iter().map(of));
         let added = |round: &Round| round.longest_reloading - round.longest_quiet;
-        let (least, most) = around_median(measured.iter().map(added));
+        let around = around_median(measured.iter().map(added))
+            .map_or_else(|| "too few pairs".to_owned(), |(least, most)| format!("{least:.1}–{most:.1}"));
         let added = spread(added);
         println!(
-            "| {routes} | {name} | {} | {} | {} | {} | {least:.1}–{most:.1} | {} | {:.0} |",
+            "| {routes} | {name} | {} | {} | {} | {} | {around} | {} | {:.0} |",
             spread(|round| round.reload).with_digits(0),
             spread(|round| round.longest_quiet).with_digits(1),
             spread(|round| round.longest_reloading).with_digits(1),
@@ -74,8 +75,8 @@ pub fn measure(bench: &Bench) -> Result<(), Failure> {
 }
 
 /// Between which two of these values the median of what they are a sample of lies with a certainty of at least 95 %, however it
-/// is distributed. Not numbers where there are too few.
-fn around_median(values: impl Iterator<Item = f64>) -> (f64, f64) {
+/// is distributed. `None` where there are too few.
+fn around_median(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);
     let count = values.len();
@@ -86,6 +87,6 @@ fn around_median(values: impl Iterator<Item = f64>) -> (f64, f64) {
         exactly *= (count - outside) as f64 / (outside + 1) as f64;
         outside += 1;
     }
-    let at = |index: Option<usize>| index.and_then(|index| values.get(index)).copied().unwrap_or(f64::NAN);
-    (at(outside.checked_sub(1)), at(count.checked_sub(outside).filter(|_| outside > 0)))
+    let least = values.get(outside.checked_sub(1)?)?;
+    Some((*least, *values.get(count.checked_sub(outside)?)?))
 }
