@@ -89,9 +89,11 @@ fn answer_all(batch: Vec<Box<dyn Write>>) {
     let Some(runtime) = batch.first().and_then(|write| write.runtime().cloned()) else {
         return drop(Committed(batch));
     };
-    let is_there = |write: &Box<dyn Write>| write.runtime().is_some_and(|other| other.id() == runtime.id());
-    let (there, elsewhere): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_there);
-    let (there, elsewhere) = (Committed(there), Committed(elsewhere));
+    let (mut there, mut elsewhere) = (Committed(Vec::new()), Committed(Vec::new()));
+    for write in batch {
+        let is_there = write.runtime().is_some_and(|other| other.id() == runtime.id());
+        if is_there { there.0.push(write) } else { elsewhere.0.push(write) }
+    }
     // A runtime that has ended drops the task, and with it what has to be answered.
     drop(runtime.spawn(async move { drop(there) }));
     drop(elsewhere);
