@@ -1,6 +1,7 @@
 //! The rooms that know Pingora: listeners, the phases of a request, upstreams, and writing responses.
 //!
-//! Each hook of [`gateway`] fetches facts, asks the gate or the payment's ticket, and writes what came back.
+//! A connection of HTTP/1 begins at the [`door`], where most unpaid requests are answered. Each hook of [`gateway`] fetches
+//! facts, asks the gate or the payment's ticket, and writes what came back.
 
 mod access_log;
 mod context;
