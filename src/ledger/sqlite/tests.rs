@@ -282,6 +282,24 @@ async fn no_frequent_question_reads_every_payment() {
     assert!(!counts.contains("SCAN payment"), "{counts}");
 }
 
+/// A table that SQLite makes for one statement has pages of its own: as much work as the statement.
+#[test]
+fn no_write_of_a_payments_life_makes_a_table_of_its_own() {
+    let folder = folder();
+    drop(open(&folder));
+    let shell = shell(&folder);
+    let written = [write::RESERVE, write::RESERVE_AGAIN, write::ASK_WITH, write::SETTLING, write::SETTLED];
+    let closed = [write::UNKNOWN, write::RELEASED_BY_HOLDER, write::FAILED, write::DELIVERED, write::COUNT_USE];
+    for sql in [write::NEXT, place::IN_NEWEST, place::IN_ERA].into_iter().chain(written).chain(closed) {
+        // Triggers and conditions are a part of the program.
+        let mut program = shell.prepare(&format!("EXPLAIN {sql}")).unwrap();
+        let nothing = vec![rusqlite::types::Value::Null; program.parameter_count()];
+        let steps = program.query_map(params_from_iter(nothing), |row| row.get::<_, String>(1)).unwrap();
+        let steps = steps.map(Result::unwrap).collect::<Vec<_>>();
+        assert!(!steps.iter().any(|step| step == "OpenEphemeral" || step == "OpenAutoindex"), "{sql}: {steps:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_file_is_read_beside_the_gateway() {
     let folder = folder();

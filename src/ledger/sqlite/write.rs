@@ -10,23 +10,24 @@ use crate::ledger::{
 };
 use crate::x402::PaymentId;
 
-/// A new row, or where a place is given the failed one there, written again as if it were new.
-pub(super) const RESERVE: &str = r#"
+/// The place of the next new row.
+pub(super) const NEXT: &str = "SELECT coalesce(max(seq), 0) + 1 FROM payment";
+
+pub(super) const RESERVE: &str = "
 INSERT INTO payment (seq, era, id, id_head, digest, state, route, host, payer, network, asset, amount, way, valid_before,
                      reserved_at, updated_at)
-SELECT place.seq, place.seq >> 16, ?1, unhex(substr(?1, 1, 16)), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12
-FROM (SELECT coalesce(?13, (SELECT max(seq) + 1 FROM payment), 1) AS seq) AS place WHERE true
-ON CONFLICT (seq) DO UPDATE SET
-    digest = excluded.digest, state = excluded.state, route = excluded.route, host = excluded.host,
-    payer = excluded.payer, network = excluded.network, asset = excluded.asset, amount = excluded.amount,
-    way = excluded.way, valid_before = excluded.valid_before,
-    reserved_at = excluded.reserved_at, updated_at = excluded.updated_at,
+VALUES (?1, ?1 >> 16, ?2, unhex(substr(?2, 1, 16)), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)";
+
+/// The failed row of the same payment, written again as if it were new.
+pub(super) const RESERVE_AGAIN: &str = r#"
+UPDATE payment SET
+    digest = ?3, state = ?4, route = ?5, host = ?6, payer = ?7, network = ?8, asset = ?9, amount = ?10, way = ?11,
+    valid_before = ?12, reserved_at = ?13, updated_at = ?13,
     facilitator = NULL, "transaction" = NULL, error = NULL, settled_at = NULL, delivered_at = NULL, uses = 0,
     tries = 0, next_try_at = NULL, claimed_by = NULL, claimed_until = NULL, by_operator = 0
-WHERE payment.state = 'failed'
-RETURNING seq"#;
+WHERE seq = ?1 AND id = ?2 AND state = 'failed'"#;
 
-const ASK_WITH: &str = "INSERT OR REPLACE INTO settle_request (payment, body) VALUES (?1, ?2)";
+pub(super) const ASK_WITH: &str = "INSERT OR REPLACE INTO settle_request (payment, body) VALUES (?1, ?2)";
 
 pub(super) fn reserve(
     connection: &Connection,
@@ -34,21 +35,26 @@ pub(super) fn reserve(
     payment: &NewPayment,
     opening: Opening,
 ) -> Outcome<Reservation> {
-    let place = if seen.may_hold(&payment.id) { place::find(connection, &payment.id)? } else { None };
-    match place {
-        Some(seq) => {
-            let held = read::at(connection, seq)?;
-            if held.state != State::Failed {
-                return Ok(Ok(Reservation::Held(Box::new(held))));
-            }
+    let failed = if seen.may_hold(&payment.id) { place::find(connection, &payment.id)? } else { None };
+    if let Some(seq) = failed {
+        let held = read::at(connection, seq)?;
+        if held.state != State::Failed {
+            return Ok(Ok(Reservation::Held(Box::new(held))));
         }
-        // Before there is a row: one that is undone only costs a look.
-        None => seen.add(&payment.id),
     }
+    let (seq, reserve) = match failed {
+        Some(seq) => (seq, RESERVE_AGAIN),
+        None => {
+            // Before there is a row: one that is undone only costs a look.
+            seen.add(&payment.id);
+            (connection.prepare_cached(NEXT)?.query_row([], |row| row.get(0))?, RESERVE)
+        }
+    };
     let amount = payment.amount.to_string();
     // Later than any clock: all the same which.
     let valid_before = payment.valid_before.map(|at| i64::try_from(at).unwrap_or(i64::MAX));
     let values = params![
+        seq,
         payment.id.as_str(),
         &payment.digest[..],
         opening.state().name(),
@@ -61,16 +67,18 @@ pub(super) fn reserve(
         &*payment.way,
         valid_before,
         payment.now,
-        place,
     ];
-    let seq: i64 = match connection.prepare_cached(RESERVE)?.query_row(values, |row| row.get(0)) {
+    match connection.prepare_cached(reserve)?.execute(values) {
         // Of the index over ids. Only this statement is undone, and nobody else's write with it.
         Err(error) if is_unique_violation(&error) => {
             let text = format!("the id of another payment of this era begins as that of {}", payment.id);
             return Ok(Err(LedgerError::Unavailable(text)));
         }
-        reserved => reserved?,
-    };
+        written => match written? {
+            1 => {}
+            rows => return Err(rusqlite::Error::StatementChangedRows(rows)),
+        },
+    }
     connection.prepare_cached(ASK_WITH)?.execute(params![seq, &*payment.settle_request])?;
     Ok(Ok(Reservation::Fresh))
 }
@@ -79,36 +87,37 @@ fn is_unique_violation(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE)
 }
 
-const SETTLING: &str = "UPDATE payment SET state = 'settling', updated_at = ?2 WHERE seq = ?1 AND state = 'reserved'";
+pub(super) const SETTLING: &str =
+    "UPDATE payment SET state = 'settling', updated_at = ?2 WHERE seq = ?1 AND state = 'reserved'";
 
-const SETTLED: &str = r#"
+pub(super) const SETTLED: &str = r#"
 UPDATE payment SET
     state = 'settled', updated_at = ?2, settled_at = ?2, facilitator = ?3, error = NULL,
     "transaction" = coalesce(nullif(?4, ''), "transaction"),
     payer = CASE payer WHEN '' THEN coalesce(?5, '') ELSE payer END
 WHERE seq = ?1 AND state IN ('settling', 'unknown')"#;
 
-const UNKNOWN: &str = r#"
+pub(super) const UNKNOWN: &str = r#"
 UPDATE payment SET
     state = 'unknown', updated_at = ?2, next_try_at = ?2, facilitator = ?3, "transaction" = ?4, error = ?5
 WHERE seq = ?1 AND state = 'settling'"#;
 
-const RELEASED_BY_HOLDER: &str = "
+pub(super) const RELEASED_BY_HOLDER: &str = "
 UPDATE payment SET state = 'failed', updated_at = ?2, error = ?3 WHERE seq = ?1 AND state IN ('reserved', 'settling')";
 
-const FAILED: &str = "
+pub(super) const FAILED: &str = "
 UPDATE payment SET state = 'failed', updated_at = ?2, error = ?3
-WHERE seq = ?1 AND state IN ('reserved', 'settling', 'unknown')";
+WHERE seq = ?1 AND (state = 'reserved' OR state = 'settling' OR state = 'unknown')";
 
-const DELIVERED: &str =
+pub(super) const DELIVERED: &str =
     "UPDATE payment SET delivered_at = coalesce(delivered_at, ?2) WHERE seq = ?1 AND state = 'settled'";
 
-const RULED_AS_SETTLED: &str = r#"
+pub(super) const RULED_AS_SETTLED: &str = r#"
 UPDATE payment SET
     state = 'settled', updated_at = ?2, settled_at = ?2, "transaction" = ?3, error = NULL, by_operator = 1
 WHERE seq = ?1 AND state = 'unknown'"#;
 
-const RULED_AS_FAILED: &str = "UPDATE payment SET state = 'failed', updated_at = ?2, error = ?3, by_operator = 1 WHERE seq = ?1 AND state = 'unknown'";
+pub(super) const RULED_AS_FAILED: &str = "UPDATE payment SET state = 'failed', updated_at = ?2, error = ?3, by_operator = 1 WHERE seq = ?1 AND state = 'unknown'";
 
 pub(super) fn advance(
     connection: &Connection,
@@ -150,11 +159,12 @@ pub(super) fn hold(connection: &Connection, seen: &Seen, id: &PaymentId, now: Un
     Ok(Ok(read::find(connection, id)?.map(|record| Held { record, elsewhere: false })))
 }
 
+pub(super) const COUNT_USE: &str =
+    "UPDATE payment SET uses = uses + 1 WHERE seq = ?1 AND state = 'settled' AND uses < ?2";
+
 pub(super) fn count_use(connection: &Connection, id: &PaymentId, limit: u32) -> Outcome<bool> {
     let Some(seq) = place::find(connection, id)? else { return Ok(Err(not_settled(id))) };
-    let counted = connection
-        .prepare_cached("UPDATE payment SET uses = uses + 1 WHERE seq = ?1 AND state = 'settled' AND uses < ?2")?
-        .execute(params![seq, limit])?;
+    let counted = connection.prepare_cached(COUNT_USE)?.execute(params![seq, limit])?;
     if counted == 1 {
         return Ok(Ok(true));
     }

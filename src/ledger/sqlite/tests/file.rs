@@ -154,3 +154,16 @@ async fn only_the_owner_may_read_what_the_ledger_keeps() {
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 }
+
+/// Whoever writes to it.
+#[tokio::test]
+async fn the_file_itself_takes_no_state_that_there_is_not() {
+    let folder = folder();
+    bring(&open(&folder), 1, State::Settled).await;
+    let shell = shell(&folder);
+    for state in ["paid", "", "Settled"] {
+        let said = shell.execute("UPDATE payment SET state = ?1, settled_at = NULL", [state]).unwrap_err().to_string();
+        assert!(said.contains("CHECK constraint failed: state = "), "{said}");
+    }
+    assert_eq!(shell.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).unwrap(), "ok");
+}
