@@ -11,7 +11,6 @@ use tokio::sync::oneshot;
 
 /// How far it steps back. It gets a tenth of a core that others would keep busy without a pause, so that it comes to an end
 /// there, too.
-#[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
 /// Runs it on a thread of that name, which has stepped back. An error where there is no thread to be had, or where it
@@ -19,24 +18,24 @@ const NICENESS: i32 = 10;
 pub async fn aside<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (tell, told) = oneshot::channel();
     thread::Builder::new().name(name.to_owned()).spawn(move || {
-        step_back();
+        step_back(NICENESS);
         // Fails where nobody waits for it any more.
         let _ = tell.send(work());
     })?;
     told.await.map_err(|_| io::Error::other(format!("the thread {name} panicked")))
 }
 
-/// Others go before this thread from now on.
+/// Others go before this thread from now on, by so much of [`nice`](https://man7.org/linux/man-pages/man7/sched.7.html).
 #[cfg(target_os = "linux")]
-fn step_back() {
-    if let Err(error) = rustix::process::nice(NICENESS) {
+pub fn step_back(niceness: i32) {
+    if let Err(error) = rustix::process::nice(niceness) {
         tracing::debug!(%error, "work beside requests goes on as if it were one");
     }
 }
 
 /// Elsewhere niceness is the whole process's.
 #[cfg(not(target_os = "linux"))]
-fn step_back() {}
+pub fn step_back(_niceness: i32) {}
 
 #[cfg(test)]
 mod tests {

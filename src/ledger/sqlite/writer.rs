@@ -10,12 +10,18 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Outcome;
 use super::store::{Lock, Store};
+use crate::aside::step_back;
 use crate::ledger::LedgerError;
 
 /// Writes that wait for the thread; beyond, callers wait for room.
 pub(super) const QUEUE_MAX: usize = 1024;
 /// Writes that share one commit.
 pub(super) const BATCH_MAX: usize = 256;
+
+/// How far the thread steps back. On a core of its own that changes nothing. On one that it shares with those who ask, it
+/// would else interrupt them each time that the disk is done, for a commit of the few writes that were asked for until then;
+/// now half as many commits carry as much. It still gets a quarter of a core that others keep busy without a pause.
+const NICENESS: i32 = 5;
 
 /// The way to the writing thread.
 #[derive(Debug)]
@@ -114,7 +120,10 @@ impl Writer {
         let mut thread = Thread { store: store.clone(), connection: Some(connection), queue: asked };
         let thread = std::thread::Builder::new()
             .name("ledger-writer".into())
-            .spawn(move || thread.run(lock))
+            .spawn(move || {
+                step_back(NICENESS);
+                thread.run(lock);
+            })
             .map_err(|error| store.unavailable(&format!("no thread for it: {error}")))?;
         Ok(Writer { queue: Some(queue), thread: Some(thread), store })
     }

@@ -167,3 +167,13 @@ fn each_is_answered_on_its_own_runtime() {
     }
     assert!(matches!(still.block_on(on_still), Ok(Reservation::Fresh)));
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_asks_goes_before_who_writes() {
+    let folder = folder();
+    let ledger = open(&folder);
+    let niceness = || rustix::process::getpriority_process(None).unwrap();
+    let there = ledger.writer.write(move |_| Ok(Ok(niceness()))).await.unwrap();
+    assert!(there > niceness() || there == 19, "{there}");
+}
