@@ -6,9 +6,10 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::MODES;
+use super::ask::{Ask, HOST, Upstream};
 use super::clock::Clock;
 use super::doubles::{Breaks, Step};
-use super::stand::{Ask, HOST, Stand, Upstream, forwarded};
+use super::stand::{Stand, forwarded};
 use super::wallet::{Signed, Wallet};
 use crate::access::{Claims, Pass, PassKeys};
 use crate::gate::{Forward, Verdict, unix_millis};

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::MODES;
-use super::stand::{Ask, Seen, Stand, Upstream};
+use super::ask::{Ask, Seen, Upstream};
+use super::stand::Stand;
 use super::wallet::{Signed, Wallet};
 use crate::gate::unix_millis;
 use crate::ledger::{Ledger as _, Opening, State, Transition};

@@ -2,7 +2,8 @@
 
 use http::Method;
 
-use super::stand::{Ask, HOUSE, Stand, Upstream};
+use super::ask::{Ask, Upstream};
+use super::stand::{HOUSE, Stand};
 use super::wallet::Wallet;
 use crate::gate::Verdict;
 use crate::ledger::State;

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use super::MODES;
+use super::ask::{Ask, Upstream};
 use super::doubles::{Breaks, Step};
-use super::stand::{Ask, Stand, Upstream};
+use super::stand::Stand;
 use super::wallet::{Signed, Wallet};
 use crate::facilitator::{FaultKind, Settlement, Verification};
 use crate::gate::unix_millis;

@@ -2,8 +2,9 @@
 //! sent to pay a second time for it.
 
 use super::MODES;
+use super::ask::{Ask, Seen, Upstream};
 use super::doubles::{Breaks, Step};
-use super::stand::{Ask, Seen, Stand, Upstream};
+use super::stand::Stand;
 use super::wallet::{Signed, Wallet};
 use crate::facilitator::Settlement;
 use crate::ledger::State;

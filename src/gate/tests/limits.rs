@@ -5,8 +5,9 @@ use std::time::Duration;
 use http::header::CONTENT_LENGTH;
 
 use super::MODES;
+use super::ask::{Ask, Seen, Upstream};
 use super::clock::Clock;
-use super::stand::{Ask, HOUSE, Seen, Stand, Upstream, route};
+use super::stand::{HOUSE, Stand, route};
 use super::wallet::Wallet;
 use crate::gate::unix_millis;
 use crate::ledger::State;

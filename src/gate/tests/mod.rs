@@ -1,6 +1,7 @@
 //! The gate without a socket: real signed payments, a ledger that can fail or pause, a facilitator that can be told
 //! what to answer.
 
+mod ask;
 pub(super) mod clock;
 mod doubles;
 mod stand;

@@ -10,9 +10,10 @@ use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
 use self::reference::{Dead, Kill, Money, Reference, Told};
+use super::ask::{Ask, Seen, Upstream};
 use super::clock::Clock;
 use super::doubles::{Pause, Step as LedgerStep};
-use super::stand::{Ask, Seen, Stand, Upstream, forwarded};
+use super::stand::{Stand, forwarded};
 use super::wallet::{Signed, Wallet};
 use crate::facilitator::{FaultKind, Settlement, Verification};
 use crate::gate::{Forward, Verdict, unix_millis};

@@ -1,7 +1,8 @@
 //! Each settle mode under each thing that an upstream may do: who is charged, and what the client sees.
 
 use super::MODES;
-use super::stand::{Ask, Seen, Stand, Upstream};
+use super::ask::{Ask, Seen, Upstream};
+use super::stand::Stand;
 use super::wallet::Wallet;
 use crate::facilitator::Settlement;
 use crate::ledger::State;

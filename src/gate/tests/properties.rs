@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::MODES;
-use super::stand::{Ask, Stand, Upstream};
+use super::ask::{Ask, Upstream};
+use super::stand::Stand;
 use super::wallet::Wallet;
 use crate::gate::Verdict;
 use crate::ledger::State;

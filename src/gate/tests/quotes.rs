@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::MODES;
-use super::stand::{Ask, HOUSE, Stand, Upstream, route};
+use super::ask::{Ask, Upstream};
+use super::stand::{HOUSE, Stand, route};
 use super::wallet::{Signed, Wallet};
 use crate::facilitator::{Settlement, Verification};
 use crate::gate::quoted::Quoted;

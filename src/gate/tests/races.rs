@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::MODES;
+use super::ask::{Ask, Upstream};
 use super::doubles::Step;
-use super::stand::{Ask, HOUSE, Stand, Upstream, route};
+use super::stand::{HOUSE, Stand, route};
 use super::wallet::Wallet;
 use crate::gate::unix_millis;
 use crate::telemetry::Outcome;

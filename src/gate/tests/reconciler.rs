@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::MODES;
+use super::ask::{Ask, Upstream};
 use super::clock::Clock;
 use super::doubles::{Breaks, Step};
 use super::resolution::{lost, stand_with_unknown};
-use super::stand::{Ask, HOUSE, Stand, Upstream, route};
+use super::stand::{HOUSE, Stand, route};
 use super::wallet::Wallet;
 use crate::gate::unix_millis;
 use crate::ledger::{Ledger as _, Opening, State};

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::MODES;
-use super::stand::{Ask, HOUSE, Stand, Upstream, route};
+use super::ask::{Ask, Upstream};
+use super::stand::{HOUSE, Stand, route};
 use super::wallet::Wallet;
 use crate::gate::unix_millis;
 use crate::ledger::{Opening, State};

@@ -1,7 +1,8 @@
 //! Payments that are refused: by the gateway itself, by the facilitator's verification, by its settlement.
 
 use super::MODES;
-use super::stand::{Ask, Seen, Stand, Upstream};
+use super::ask::{Ask, Seen, Upstream};
+use super::stand::Stand;
 use super::wallet::{Signed, Wallet};
 use crate::facilitator::{FaultKind, Settlement, Verification};
 use crate::gate::generation::QuotedOffer;

@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::MODES;
+use super::ask::{Ask, Upstream};
 use super::clock::Clock;
 use super::doubles::Step;
-use super::stand::{Ask, Stand, Upstream};
+use super::stand::Stand;
 use super::wallet::{Signed, Wallet};
 use crate::facilitator::{Fault, FaultKind, Settlement};
 use crate::ledger::{Ledger as _, State, Transition};
@@ -175,7 +176,7 @@ async fn what_a_retry_waits_for_is_bounded_together() {
     assert_eq!(stand.state(&signed).await, Some(State::Unknown), "asked by the other gate, which goes on");
 }
 
-fn retry_after(seen: &super::stand::Seen) -> Duration {
+fn retry_after(seen: &super::ask::Seen) -> Duration {
     assert!(seen.status == 503 && seen.says_same_payment_again(), "{seen:?}");
     Duration::from_secs(seen.text("retry-after").unwrap().parse().unwrap())
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::MODES;
+use super::ask::{Ask, Upstream};
 use super::clock::Clock;
-use super::stand::{Ask, Stand, Upstream};
+use super::stand::Stand;
 use super::wallet::Wallet;
 use crate::gate::unix_millis;
 use crate::ledger::Ledger;

@@ -1,8 +1,9 @@
 //! Each settled payment is counted as revenue once, by whoever wrote that it settled.
 
 use super::MODES;
+use super::ask::{Ask, Upstream};
 use super::doubles::{Breaks, Step};
-use super::stand::{Ask, Stand, Upstream};
+use super::stand::Stand;
 use super::wallet::{Signed, Wallet};
 use crate::facilitator::{FaultKind, Settlement};
 use crate::gate::unix_millis;

@@ -1,8 +1,9 @@
 //! Clients that leave: whatever a request was doing, its payment comes to rest.
 
 use super::MODES;
+use super::ask::{Ask, Upstream};
 use super::doubles::{Pause, Step, TestFacilitator, TestLedger};
-use super::stand::{Ask, Stand, Upstream};
+use super::stand::Stand;
 use super::wallet::Wallet;
 use crate::gate::life::Head;
 use crate::ledger::State;

@@ -3,7 +3,8 @@
 use http::Method;
 use proptest::prelude::*;
 
-use super::stand::{Ask, Stand, Upstream, route};
+use super::ask::{Ask, Upstream};
+use super::stand::{Stand, route};
 use crate::gate::Verdict;
 use crate::gate::answer::Answer;
 use crate::gate::unpaid::Priced;

@@ -6,8 +6,9 @@ use futures::future::join_all;
 use serde_json::Value;
 
 use super::MODES;
+use super::ask::{Ask, HOST, Upstream};
 use super::doubles::{Breaks, Step};
-use super::stand::{Ask, HOST, Stand, Upstream, route};
+use super::stand::{Stand, route};
 use super::wallet::Wallet;
 use crate::access::{Claims, HeaderDigest, Pass, PassKeys};
 use crate::gate::unix_millis;

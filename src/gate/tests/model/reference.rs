@@ -1,7 +1,7 @@
 //! A payment's life as it is meant to be: the money rules without a gate, a ledger or a facilitator.
 
 use super::{Mode, Point, Rules, Settle, Verify};
-use crate::gate::tests::stand::Upstream;
+use crate::gate::tests::ask::Upstream;
 use crate::ledger::{State, UnixMillis};
 
 /// Seconds that must be left until a payment runs out.
