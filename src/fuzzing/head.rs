@@ -46,7 +46,7 @@ pub fn unpaid_head(data: &[u8]) {
 fn plain(data: &[u8]) -> Option<Plain> {
     let seen = read(data, |head| {
         let Fields { headers, .. } = head.fields()?;
-        let (method, bytes) = (head.method.clone(), head.bytes);
+        let (method, bytes) = (head.method.clone(), head.bytes());
         Some(Plain { method, target: head.target.to_vec(), authority: head.authority.to_owned(), headers, bytes })
     });
     match seen {

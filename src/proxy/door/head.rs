@@ -29,8 +29,7 @@ pub(crate) struct Head<'a> {
     pub(crate) target: &'a [u8],
     /// The only `Host`, as sent.
     pub(crate) authority: &'a str,
-    /// Bytes of it, with the empty line.
-    pub(crate) bytes: usize,
+    /// All of it, with the empty line.
     came: &'a [u8],
     fields: &'a [httparse::Header<'a>],
 }
@@ -72,10 +71,15 @@ fn plain<'a>(came: &'a [u8], bytes: usize, request: &'a httparse::Request<'_, 'a
     if hosts.next().is_some() {
         return None;
     }
-    Some(Head { method, target, authority, bytes, came, fields: request.headers })
+    Some(Head { method, target, authority, came, fields: request.headers })
 }
 
 impl Head<'_> {
+    /// Of it, with the empty line.
+    pub(crate) fn bytes(&self) -> usize {
+        self.came.len()
+    }
+
     /// All fields; `None` where one of them asks for more than an answer.
     pub(crate) fn fields(&self) -> Option<Fields> {
         let mut headers = HeaderMap::with_capacity(self.fields.len());
@@ -111,7 +115,7 @@ mod tests {
             let fields = head.fields()?;
             assert_eq!(fields.headers[header::HOST], head.authority);
             let target = String::from_utf8_lossy(head.target).into_owned();
-            Some((target, head.authority.to_owned(), fields.keeps, head.bytes))
+            Some((target, head.authority.to_owned(), fields.keeps, head.bytes()))
         })
     }
 

@@ -46,7 +46,7 @@ impl Door {
     /// `None`: there is more to this request than a challenge.
     pub(super) fn judge(&self, live: &Live, head: &Head<'_>) -> Option<Unpaid> {
         let server = &live.generation.config.server;
-        if head.bytes > server.header_bytes || self.house.in_flight() >= server.requests_in_flight {
+        if head.bytes() > server.header_bytes || self.house.in_flight() >= server.requests_in_flight {
             return None;
         }
         let host = canonical_host(head.authority).ok()?;
@@ -72,7 +72,7 @@ impl Door {
         let status = answer.status.as_u16();
         let body_bytes = if head.method == Method::HEAD { 0 } else { answer.body.len() };
         let reply = serialize(&answer, body_bytes, keeps);
-        Some(Unpaid { reply, keeps, request_bytes: head.bytes, status, body_bytes, route: priced.index(), asked })
+        Some(Unpaid { reply, keeps, request_bytes: head.bytes(), status, body_bytes, route: priced.index(), asked })
     }
 }
 
