@@ -46,19 +46,22 @@ export function facilitatorKey(index) {
 /**
  * Starts a chain.
  *
- * A block is mined for each transaction, or every `blockTime` seconds (such as 0.2), if given. `balances` are atomic
- * units by address. Everything that anvil writes goes to the file `log`, if one is named.
+ * A block is mined for each transaction, or every `blockTime` seconds (such as 0.2), if given; with `heartbeat` for each
+ * transaction and every so many seconds. `balances` are atomic units by address. Everything that anvil writes goes to the
+ * file `log`, if one is named.
  */
-export async function startChain({ blockTime, balances = {}, log } = {}) {
+export async function startChain({ blockTime, heartbeat, balances = {}, log } = {}) {
   const contracts = await compile();
-  const interval = blockTime ? ["--block-time", String(blockTime)] : [];
+  const seconds = blockTime ?? heartbeat;
+  const interval = seconds ? ["--block-time", String(seconds)] : [];
+  if (heartbeat) interval.push("--mixed-mining");
   const listen = ["--chain-id", String(CHAIN_ID), "--host", "127.0.0.1", "--port", "0", "--mnemonic", MNEMONIC];
   // No --silent: that would hide which port the system has given it.
   const { answer, stop } = await startGuarded([anvil(), ...listen, ...interval], {
     ready: (line) => line.match(LISTENING)?.[1],
     log,
   });
-  const chain = new Chain(`http://${answer}`, contracts, blockTime, stop);
+  const chain = new Chain(`http://${answer}`, contracts, seconds, stop);
   try {
     const planted = Object.entries(CONTRACTS).map(([place, name]) =>
       chain.control.setCode({ address: ADDRESSES[place], bytecode: contracts[name].code }),
@@ -82,7 +85,7 @@ function anvil() {
 }
 
 class Chain {
-  constructor(url, contracts, blockTime, stop) {
+  constructor(url, contracts, seconds, stop) {
     const transport = {
       transport: http(url, { retryCount: 0 }),
       chain: describe(url),
@@ -102,7 +105,7 @@ class Chain {
       account: mnemonicToAccount(MNEMONIC, { addressIndex: MINTER_INDEX }),
     });
     this.control = createTestClient({ ...transport, mode: "anvil" });
-    this.blockTime = blockTime;
+    this.seconds = seconds;
     /** Ends anvil and waits until it is gone. */
     this.stop = stop;
   }
@@ -162,7 +165,7 @@ class Chain {
   /** Leaves transactions where they are, unmined, until `release`. Only where each transaction has its block. */
   async hold() {
     // anvil would take a block time back in whole seconds only.
-    if (this.blockTime) throw new Error("a chain with a block time cannot be held");
+    if (this.seconds) throw new Error("a chain that mines by the clock cannot be held");
     await this.control.setAutomine(false);
   }
 
