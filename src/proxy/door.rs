@@ -2,7 +2,7 @@
 //!
 //! A challenge forwards nothing, and a third of what the engine does for one is to set up a request that is forwarded.
 //! The door reads a plain head, asks the gate, and writes. What it does not answer it leaves to the proxy as it came,
-//! to the byte; and what it answers the proxy would have answered the same.
+//! to the byte, which reads that head again; and what it answers the proxy would have answered the same.
 
 pub(crate) mod head;
 mod unpaid;
