@@ -105,6 +105,7 @@ class Chain {
       account: mnemonicToAccount(MNEMONIC, { addressIndex: MINTER_INDEX }),
     });
     this.control = createTestClient({ ...transport, mode: "anvil" });
+    /** Between the blocks that the clock mines, if it does. */
     this.seconds = seconds;
     /** Ends anvil and waits until it is gone. */
     this.stop = stop;
