@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 /// How far it steps back. It gets a tenth of a core that others would keep busy without a pause, so that it comes to an end
 /// there, too.
-const NICENESS: i32 = 10;
+pub const NICENESS: i32 = 10;
 
 /// Runs it on a thread of that name, which has stepped back. An error where there is no thread to be had, or where it
 /// panicked. It is on no runtime: threads that one would start from there would have stepped back, too.

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::ReadFile;
 use super::source::FILE_BYTES_MAX;
+use crate::aside::{NICENESS, step_back};
 use chain::Chain;
 
 /// When the file is looked at.
@@ -102,6 +103,8 @@ fn start(files: Vec<ReadFile>, pace: Pace, open: Open) -> io::Result<(Watcher, t
     // Here and not in the thread: what changes after this call is seen.
     lookout.look();
     let thread = thread::Builder::new().name("config-watch".into()).spawn(move || {
+        // It reads files of many megabytes, beside requests.
+        step_back(NICENESS);
         while lookout.wait() {
             lookout.look();
         }
