@@ -46,13 +46,13 @@ impl<T> Declarations<T> {
             None => Vec::new(),
             Some((_, DeValue::Table(tables))) => tables.iter().collect(),
             Some((value, _)) => {
-                reader.report(wrong_type(value, &format!("`{key}`"), "a table of tables", &help));
+                reader.report(wrong_type(value, format_args!("`{key}`"), "a table of tables", &help));
                 Vec::new()
             }
         };
         for (name, value) in tables {
             let DeValue::Table(table) = value.get_ref() else {
-                reader.report(wrong_type(value, &format!("`{key}.{}`", name.get_ref()), "a table", &help));
+                reader.report(wrong_type(value, format_args!("`{key}.{}`", name.get_ref()), "a table", &help));
                 continue;
             };
             if !is_name(name.get_ref()) {

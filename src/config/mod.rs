@@ -222,7 +222,7 @@ fn resolve(reader: &mut Reader<'_>, table: &DeTable<'_>, text: &str) -> Option<C
         reader.report(Diagnostic::absence(0..0, "the file is empty", help));
         return None;
     }
-    let root = Section::open(reader, "the file".to_owned(), 0..0, table, &ROOT);
+    let root = Section::open(reader, "the file", 0..0, table, &ROOT);
     let mut listeners = server::read(reader, &root);
     let log = log::read(reader, &root);
     let ledger = ledger::read(reader, &root);

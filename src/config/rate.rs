@@ -96,7 +96,7 @@ pub(super) fn read_limit(reader: &mut Reader<'_>, section: &Section<'_>, is_free
     let value: &Spanned<DeValue<'_>> = section.value("limit")?;
     match value.get_ref() {
         DeValue::Table(table) => {
-            let inner = Section::open(reader, "`limit`".to_owned(), value.span(), table, &LIMIT);
+            let inner = Section::open(reader, "`limit`", value.span(), table, &LIMIT);
             let rate = inner.required_text(reader, "rate", RATE_HELP).and_then(|text| rate_of(reader, &text));
             let by = inner.choice(reader, "by", &[("client", LimitBy::Client), ("payer", LimitBy::Payer)]);
             if let Some(by) = &by
@@ -127,7 +127,7 @@ pub(super) fn read_free(reader: &mut Reader<'_>, section: &Section<'_>) -> Optio
         reader.report(wrong_type(value, "`free`", "a table", FREE_HELP));
         return None;
     };
-    let inner = Section::open(reader, "`free`".to_owned(), value.span(), table, &FREE);
+    let inner = Section::open(reader, "`free`", value.span(), table, &FREE);
     for key in FREE.names.iter().filter(|key| !table.contains_key(**key)) {
         inner.missing(reader, key, FREE_HELP);
     }

@@ -1,5 +1,7 @@
 //! A typed reader over one table of the file. It never stops at an error: it notes it and reads on.
 
+use std::borrow::Cow;
+use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,9 +43,9 @@ pub(super) struct Text {
     pub(super) origin: Origin,
 }
 
-impl std::fmt::Debug for Text {
+impl fmt::Debug for Text {
     /// Without the text, which may be a secret.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Text").field("span", &self.span).field("origin", &self.origin).finish_non_exhaustive()
     }
 }
@@ -70,7 +72,7 @@ pub(super) struct Keys {
 #[derive(Clone)]
 pub(super) struct Section<'a> {
     /// As messages call it: `[server]`, `[pay.usdc]`.
-    pub(super) title: String,
+    pub(super) title: Cow<'static, str>,
     /// Where it starts.
     pub(super) span: Span,
     table: Option<&'a DeTable<'a>>,
@@ -103,8 +105,8 @@ impl<'a> Reader<'a> {
         self.sources.base_dir
     }
 
-    /// A value that must be a text.
-    pub(super) fn text(&mut self, value: &Spanned<DeValue<'_>>, what: &str, help: &str) -> Option<Text> {
+    /// A value that must be a text. What messages call it is put into words only where there is one.
+    pub(super) fn text(&mut self, value: &Spanned<DeValue<'_>>, what: impl Display, help: &str) -> Option<Text> {
         let DeValue::String(text) = value.get_ref() else {
             self.report(wrong_type(value, what, "a text", help));
             return None;
@@ -130,7 +132,7 @@ impl<'a> Reader<'a> {
     pub(super) fn duration(
         &mut self,
         value: &Spanned<DeValue<'_>>,
-        what: &str,
+        what: impl Display + Copy,
         bounds: RangeInclusive<Duration>,
     ) -> Option<At<Duration>> {
         let text = self.text(value, what, duration::HELP)?;
@@ -147,18 +149,18 @@ impl<'a> Reader<'a> {
     pub(super) fn whole(
         &mut self,
         value: &Spanned<DeValue<'_>>,
-        what: &str,
+        what: impl Display,
         bounds: RangeInclusive<u64>,
     ) -> Option<At<u64>> {
-        let help = format!("write a whole number from {} to {}, without quotes", bounds.start(), bounds.end());
+        let help = || format!("write a whole number from {} to {}, without quotes", bounds.start(), bounds.end());
         let DeValue::Integer(digits) = value.get_ref() else {
-            self.report(wrong_type(value, what, "a whole number", &help));
+            self.report(wrong_type(value, what, "a whole number", &help()));
             return None;
         };
         match u64::from_str_radix(digits.as_str(), digits.radix()) {
             Ok(number) if bounds.contains(&number) => Some(At { value: number, span: value.span() }),
             Ok(_) | Err(_) => {
-                self.report(Diagnostic::error(value.span(), format!("{what} is out of bounds"), help));
+                self.report(Diagnostic::error(value.span(), format!("{what} is out of bounds"), help()));
                 None
             }
         }
@@ -169,11 +171,12 @@ impl<'a> Section<'a> {
     /// Opens a table; keys that it may not hold are reported.
     pub(super) fn open(
         reader: &mut Reader<'_>,
-        title: String,
+        title: impl Into<Cow<'static, str>>,
         span: Span,
         table: &'a DeTable<'a>,
         keys: &'static Keys,
     ) -> Section<'a> {
+        let title = title.into();
         for key in table.keys() {
             let name = key.get_ref().as_ref();
             if !keys.names.contains(&name) {
@@ -187,17 +190,17 @@ impl<'a> Section<'a> {
 
     /// A table that the file leaves out.
     pub(super) fn absent(keys: &'static Keys) -> Section<'a> {
-        Section { title: keys.section.to_owned(), span: 0..0, table: None, keys }
+        Section { title: keys.section.into(), span: 0..0, table: None, keys }
     }
 
     /// The table under a key of this one; absent is empty.
     pub(super) fn section(&self, reader: &mut Reader<'_>, key: &'static str, keys: &'static Keys) -> Section<'a> {
         let Some(value) = self.value(key) else { return Section::absent(keys) };
         match value.get_ref() {
-            DeValue::Table(table) => Section::open(reader, keys.section.to_owned(), value.span(), table, keys),
+            DeValue::Table(table) => Section::open(reader, keys.section, value.span(), table, keys),
             _ => {
                 let help = format!("write {} on a line of its own, and its keys beneath", keys.section);
-                reader.report(wrong_type(value, &format!("`{key}`"), "a table", &help));
+                reader.report(wrong_type(value, format_args!("`{key}`"), "a table", &help));
                 Section::absent(keys)
             }
         }
@@ -208,16 +211,16 @@ impl<'a> Section<'a> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let help = format!("write {} above the keys of each one", keys.section);
         let DeValue::Array(values) = value.get_ref() else {
-            reader.report(wrong_type(value, &format!("`{key}`"), "a list of tables", &help));
+            reader.report(wrong_type(value, format_args!("`{key}`"), "a list of tables", &help));
             return Vec::new();
         };
         let mut sections = Vec::new();
         for value in values.iter() {
             match value.get_ref() {
                 DeValue::Table(table) => {
-                    sections.push(Section::open(reader, keys.section.to_owned(), value.span(), table, keys));
+                    sections.push(Section::open(reader, keys.section, value.span(), table, keys));
                 }
-                _ => reader.report(wrong_type(value, &format!("an entry of `{key}`"), "a table", &help)),
+                _ => reader.report(wrong_type(value, format_args!("an entry of `{key}`"), "a table", &help)),
             }
         }
         sections
@@ -243,7 +246,7 @@ impl<'a> Section<'a> {
 
     /// A text, where it is there.
     pub(super) fn text(&self, reader: &mut Reader<'_>, key: &'static str, help: &str) -> Option<Text> {
-        self.value(key).and_then(|value| reader.text(value, &format!("`{key}`"), help))
+        self.value(key).and_then(|value| reader.text(value, format_args!("`{key}`"), help))
     }
 
     /// A text that must be there.
@@ -258,11 +261,11 @@ impl<'a> Section<'a> {
     pub(super) fn texts(&self, reader: &mut Reader<'_>, key: &'static str, help: &str) -> Option<At<Vec<Text>>> {
         let value = self.value(key)?;
         let DeValue::Array(values) = value.get_ref() else {
-            reader.report(wrong_type(value, &format!("`{key}`"), "a list of texts", help));
+            reader.report(wrong_type(value, format_args!("`{key}`"), "a list of texts", help));
             return None;
         };
-        let what = format!("an entry of `{key}`");
-        let texts = values.iter().filter_map(|value| reader.text(value, &what, help)).collect();
+        let what = format_args!("an entry of `{key}`");
+        let texts = values.iter().filter_map(|value| reader.text(value, what, help)).collect();
         Some(At { value: texts, span: value.span() })
     }
 
@@ -273,7 +276,7 @@ impl<'a> Section<'a> {
             Some((_, DeValue::Boolean(flag))) => *flag,
             Some((value, _)) => {
                 let help = "write `true` or `false`, without quotes";
-                reader.report(wrong_type(value, &format!("`{key}`"), "true or false", help));
+                reader.report(wrong_type(value, format_args!("`{key}`"), "true or false", help));
                 default
             }
         }
@@ -286,7 +289,7 @@ impl<'a> Section<'a> {
         key: &'static str,
         bounds: RangeInclusive<u64>,
     ) -> Option<At<u64>> {
-        reader.whole(self.value(key)?, &format!("`{key}`"), bounds)
+        reader.whole(self.value(key)?, format_args!("`{key}`"), bounds)
     }
 
     /// How many, within bounds, with a default.
@@ -307,7 +310,7 @@ impl<'a> Section<'a> {
         key: &'static str,
         bounds: RangeInclusive<Duration>,
     ) -> Option<At<Duration>> {
-        reader.duration(self.value(key)?, &format!("`{key}`"), bounds)
+        reader.duration(self.value(key)?, format_args!("`{key}`"), bounds)
     }
 
     /// A timeout: positive, with a default.
@@ -322,9 +325,10 @@ impl<'a> Section<'a> {
         key: &'static str,
         choices: &[(&'static str, T)],
     ) -> Option<At<T>> {
+        let value = self.value(key)?;
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         let help = format!("write one of {}", quoted_texts(&words));
-        let text = self.text(reader, key, &help)?;
+        let text = reader.text(value, format_args!("`{key}`"), &help)?;
         let found = choices.iter().find(|(word, _)| *word == text.value);
         if found.is_none() {
             let title = text.unless_referenced(
@@ -338,7 +342,7 @@ impl<'a> Section<'a> {
 }
 
 /// A value of another type than the one that is wanted.
-pub(super) fn wrong_type(value: &Spanned<DeValue<'_>>, what: &str, wanted: &str, help: &str) -> Diagnostic {
+pub(super) fn wrong_type(value: &Spanned<DeValue<'_>>, what: impl Display, wanted: &str, help: &str) -> Diagnostic {
     let is = match value.get_ref() {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "a whole number",

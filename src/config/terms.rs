@@ -145,7 +145,7 @@ fn read_window(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Window>
     let value = section.value("window")?;
     match value.get_ref() {
         DeValue::Table(table) => {
-            let inner = Section::open(reader, "`window`".to_owned(), value.span(), table, &WINDOW);
+            let inner = Section::open(reader, "`window`", value.span(), table, &WINDOW);
             if inner.value("for").is_none() {
                 inner.missing(reader, "for", WINDOW_HELP);
             }

@@ -178,7 +178,7 @@ fn read_asset(reader: &mut Reader<'_>, section: &Section<'_>, network: &Network)
     let value = section.value("asset")?;
     let asset = match value.get_ref() {
         DeValue::Table(table) => {
-            let inner = Section::open(reader, "`asset`".to_owned(), value.span(), table, &ASSET);
+            let inner = Section::open(reader, "`asset`", value.span(), table, &ASSET);
             read_own_asset(reader, &inner, network)
         }
         DeValue::String(_) => {
