@@ -222,7 +222,7 @@ impl Gate {
             return forward(Some(index), &live.route.upstream, &target, Entry::Free, Outcome::Free);
         };
         let request = Request { generation, index, live, quote, facts, target: &target };
-        let shown = Shown::of(facts.headers);
+        let shown = Shown::of(facts.headers.keys().map(HeaderName::as_str));
         if shown.length
             && let Some(refused) = self.too_long(&request)
         {

@@ -25,8 +25,19 @@ pub struct Priced<'a> {
 }
 
 impl<'a> Priced<'a> {
-    /// `None` where the target is ambiguous, no route matches, or the one that does is free. `host` is canonical.
-    pub fn find(generation: &'a Arc<Generation>, method: &Method, host: &str, target: &'a [u8]) -> Option<Priced<'a>> {
+    /// `None` where a field's name says that there is more to look at (a payment, a pass, a body), the target is ambiguous,
+    /// no route matches, or the one that does is free. `host` is canonical, `names` are in any case.
+    pub fn find<'n>(
+        generation: &'a Arc<Generation>,
+        method: &Method,
+        host: &str,
+        target: &'a [u8],
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Option<Priced<'a>> {
+        // First: whoever shows something has all of it looked at elsewhere.
+        if Shown::of(names) != Shown::default() {
+            return None;
+        }
         let target = CanonicalTarget::parse(target).ok()?;
         let index = generation.config.matcher.find(host, target.path(), method.as_str())?;
         let live = generation.route(index)?;
@@ -43,16 +54,13 @@ impl<'a> Priced<'a> {
         self.index
     }
 
-    /// Its challenge. `None` where there is more to look at: a payment, a pass, a body, a limit of the client's, a free
-    /// use, or offers that no facilitator has made whole. Nothing is counted then. `facts` are those it was found by; a
-    /// preflight (`OPTIONS`) is not to come here.
+    /// Its challenge. `None` where there is more to look at: a limit of the client's, a free use, or offers that no
+    /// facilitator has made whole. Nothing is counted then. `facts` are those it was found by; a preflight (`OPTIONS`) is
+    /// not to come here.
     pub fn challenge(&self, facts: &Facts<'_>) -> Option<Answer> {
         let Priced { generation, index, live, quote, target } = self;
         let is_counted = live.route.limit.is_some_and(|limit| limit.by == LimitBy::Client);
         let is_simple = !is_counted && quote.terms.free.is_none() && !quote.offers.is_empty();
-        if !is_simple || Shown::of(facts.headers) != Shown::default() {
-            return None;
-        }
-        Some(Request { generation, index: *index, live, quote, facts, target }.terms())
+        is_simple.then(|| Request { generation, index: *index, live, quote, facts, target }.terms())
     }
 }

@@ -1,6 +1,6 @@
 //! What is said of a request without a look at anything but the config.
 
-use http::Method;
+use http::{HeaderName, Method};
 use proptest::prelude::*;
 
 use super::ask::{Ask, Upstream};
@@ -12,10 +12,14 @@ use crate::telemetry::Outcome;
 
 const OK: Upstream = Upstream::Answers(200);
 
+fn find<'a>(stand: &'a Stand, ask: &'a Ask) -> Option<Priced<'a>> {
+    let names = ask.facts().headers.keys().map(HeaderName::as_str);
+    Priced::find(&stand.generation, &ask.method, ask.host, ask.target.as_bytes(), names)
+}
+
 /// What is said at once.
 fn at_once(stand: &Stand, ask: &Ask) -> Option<Answer> {
-    let priced = Priced::find(&stand.generation, &ask.method, ask.host, ask.target.as_bytes())?;
-    priced.challenge(&ask.facts())
+    find(stand, ask)?.challenge(&ask.facts())
 }
 
 #[tokio::test]
@@ -98,8 +102,7 @@ proptest! {
                 let Verdict::Answer { answer: decided, outcome, route, payment } = stand.decide(&ask).await else {
                     panic!("forwarded: {} {}", ask.method, ask.target);
                 };
-                let priced = Priced::find(&stand.generation, &ask.method, ask.host, ask.target.as_bytes());
-                assert_eq!(route, priced.map(|priced| priced.index()));
+                assert_eq!(route, find(&stand, &ask).map(|priced| priced.index()));
                 assert_eq!((outcome, payment), (Outcome::Challenge, None));
                 assert_eq!(answer, decided);
             }

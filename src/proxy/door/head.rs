@@ -80,6 +80,11 @@ impl Head<'_> {
         self.came.len()
     }
 
+    /// Its fields' names, as sent.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|field| field.name)
+    }
+
     /// All fields; `None` where one of them asks for more than an answer.
     pub(crate) fn fields(&self) -> Option<Fields> {
         let mut headers = HeaderMap::with_capacity(self.fields.len());

@@ -50,7 +50,7 @@ impl Door {
             return None;
         }
         let host = canonical_host(head.authority).ok()?;
-        let priced = Priced::find(&live.generation, &head.method, &host, head.target)?;
+        let priced = Priced::find(&live.generation, &head.method, &host, head.target, head.names())?;
         let Fields { headers, keeps } = head.fields()?;
         let facts = Facts {
             method: &head.method,
