@@ -26,12 +26,12 @@ fn offer(way: &str, network: &str, amount: u64) -> Offer {
         amount: amount.into(),
         pay_to: "0x209693Bc6afc0C5328bA36FaF03C514EF312287C".into(),
         max_timeout_seconds: 300,
-        extra: serde_json::Map::new(),
+        extra: Arc::default(),
     }
 }
 
 fn priced(offers: Vec<Offer>, settle: SettleMode, verify: Verify, window: Option<Window>) -> Charge {
-    Charge::Priced(Terms {
+    Charge::Priced(Arc::new(Terms {
         offers,
         settle,
         verify,
@@ -40,7 +40,7 @@ fn priced(offers: Vec<Offer>, settle: SettleMode, verify: Verify, window: Option
         free: None,
         description: String::new(),
         mime_type: String::new(),
-    })
+    }))
 }
 
 fn route(name: &str, methods: &[&str], host: Option<&str>, path: &str, charge: Charge) -> Arc<Route> {
@@ -165,7 +165,7 @@ fn what_a_route_limits_and_gives_away_is_shown() {
         let route = config.routes.iter_mut().find(|route| &*route.name == name).and_then(Arc::get_mut).unwrap();
         route.limit = limit;
         if let Charge::Priced(terms) = &mut route.charge {
-            terms.free = free;
+            Arc::make_mut(terms).free = free;
         }
     }
     assert_explained(

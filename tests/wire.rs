@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use alloy::primitives::Address;
 use farebox::evm::eip3009::{self, Token};
@@ -35,7 +36,7 @@ fn offer() -> Offer {
         amount: Amount::from(1000),
         pay_to: "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC".into(),
         max_timeout_seconds: 300,
-        extra: Map::from_iter([("name".to_owned(), json!("USDC")), ("version".to_owned(), json!("2"))]),
+        extra: Arc::new(Map::from_iter([("name".to_owned(), json!("USDC")), ("version".to_owned(), json!("2"))])),
     }
 }
 

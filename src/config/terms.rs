@@ -1,5 +1,6 @@
 //! What a route costs: its price, and when the money moves.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::DeValue;
@@ -19,7 +20,7 @@ pub enum Charge {
     /// Nothing.
     Free,
     /// One of several ways to pay.
-    Priced(Terms),
+    Priced(Arc<Terms>),
 }
 
 /// A priced route's terms.
@@ -123,7 +124,7 @@ pub(super) fn read(
             let at = section.value("price")?.span();
             price::warn_of_twins(reader, &offers, &at);
             let terms = Terms { offers, settle, verify, window, redeliver, free, description, mime_type };
-            Some((Charge::Priced(terms), Some(Priced { at })))
+            Some((Charge::Priced(Arc::new(terms)), Some(Priced { at })))
         }
     }
 }

@@ -63,7 +63,7 @@ pub(super) struct FullWay {
     pub(super) facilitators_at: Span,
     pub(super) facilitator_timeout: Duration,
     pub(super) max_timeout_seconds: u64,
-    pub(super) extra: Map<String, Value>,
+    pub(super) extra: Arc<Map<String, Value>>,
 }
 
 /// Reads `[pay.*]`.
@@ -113,7 +113,7 @@ pub(super) fn read(
             facilitators_at,
             facilitator_timeout,
             max_timeout_seconds: max_timeout_seconds?,
-            extra,
+            extra: extra.into(),
         })
     })
 }

@@ -98,7 +98,7 @@ impl Pool {
     pub fn offer_with_extra(&self, offer: &Offer) -> Option<Offer> {
         let mut offer = offer.clone();
         for (key, value) in self.extra_for(&offer).unwrap_or_default() {
-            offer.extra.entry(key).or_insert(value);
+            Arc::make_mut(&mut offer.extra).entry(key).or_insert(value);
         }
         let can_be_signed = offer.network.evm_chain_id().is_some() || offer.extra.contains_key(FEE_PAYER);
         can_be_signed.then_some(offer)

@@ -98,7 +98,7 @@ fn offer(required: v2::PaymentRequirements, way: &Arc<str>, network: &Network) -
     let address: Arc<str> = asset.into();
     let asset = Asset { symbol: address.clone(), address, decimals, eip712 };
     let (way, network, pay_to) = (way.clone(), network.clone(), pay_to.into());
-    Some(Offer { way, scheme: Scheme::Exact, network, asset, amount, pay_to, max_timeout_seconds, extra })
+    Some(Offer { way, scheme: Scheme::Exact, network, asset, amount, pay_to, max_timeout_seconds, extra: extra.into() })
 }
 
 #[cfg(test)]

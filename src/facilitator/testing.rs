@@ -1,10 +1,11 @@
 //! Orders to try facilitators with.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use alloy::primitives::{Address, B256, Bytes, address};
 use alloy::signers::local::PrivateKeySigner;
-use serde_json::{Map, json};
+use serde_json::json;
 
 use super::Order;
 use crate::evm::eip3009::{self, Token};
@@ -35,7 +36,7 @@ pub(super) fn offer_on(network: &str) -> Offer {
         amount: Amount::from(1000),
         pay_to: PAY_TO.to_string().into(),
         max_timeout_seconds: 60,
-        extra: Map::new(),
+        extra: Arc::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use alloy::primitives::Address;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::identity::Signer;
 use super::quoted::{self, Quoted};
@@ -55,7 +55,7 @@ pub struct LiveRoute {
 /// A priced route's offers as its challenge shows them.
 pub struct Quote {
     /// What the file says.
-    pub terms: Terms,
+    pub terms: Arc<Terms>,
     /// Every offer that can be paid right now.
     pub offers: Vec<Arc<QuotedOffer>>,
     /// The challenge that shows them.
@@ -92,6 +92,7 @@ impl Generation {
             }
             handle
         };
+        let mut supply = Supply::of(&facilitators);
         let routes: Vec<LiveRoute> = config
             .routes
             .iter()
@@ -100,7 +101,7 @@ impl Generation {
                 metrics: handle(route),
                 quote: match &route.charge {
                     Charge::Free => None,
-                    Charge::Priced(terms) => Some(Arc::new(Quote::of(&route.name, terms, &facilitators))),
+                    Charge::Priced(terms) => Some(Arc::new(Quote::of(&route.name, terms, &mut supply))),
                 },
             })
             .collect();
@@ -111,8 +112,9 @@ impl Generation {
 
     /// The same config with what the facilitators supply by now; `None` where that changes no offer.
     pub fn requote(&self, metrics: &Metrics, now: UnixMillis) -> Option<Generation> {
-        let stale = |quote: &Quote| {
-            let now: Vec<QuotedOffer> = current_offers(&quote.terms, &self.facilitators).collect();
+        let mut supply = Supply::of(&self.facilitators);
+        let mut stale = |quote: &Quote| {
+            let now = supply.quote_all(&quote.terms);
             !now.iter().map(|quoted| &quoted.offer).eq(quote.offers.iter().map(|quoted| &quoted.offer))
         };
         if !self.quotes().any(|(_, quote)| stale(quote)) {
@@ -184,8 +186,8 @@ fn quotes(routes: &[LiveRoute]) -> impl Iterator<Item = (&Arc<str>, &Quote)> {
 }
 
 impl Quote {
-    fn of(route: &str, terms: &Terms, facilitators: &Facilitators) -> Quote {
-        let offers: Vec<Arc<QuotedOffer>> = current_offers(terms, facilitators).map(Arc::new).collect();
+    fn of(route: &str, terms: &Arc<Terms>, supply: &mut Supply<'_>) -> Quote {
+        let offers = supply.quote_all(terms);
         let shown: Vec<Offer> = offers.iter().map(|quoted| quoted.offer.clone()).collect();
         let challenge = ChallengeTemplate::new(&shown, &terms.description, &terms.mime_type);
         Quote { terms: terms.clone(), offers, challenge, cookie: PassCookie::of(route) }
@@ -197,20 +199,49 @@ impl Quote {
     }
 }
 
-/// The offers that can be paid with what the facilitators supply.
-fn current_offers(terms: &Terms, facilitators: &Facilitators) -> impl Iterator<Item = QuotedOffer> {
-    terms.offers.iter().filter_map(|offer| QuotedOffer::of(offer, facilitators))
+/// What each way to pay needs besides an amount: asked for once, and the same for all routes that offer it.
+struct Supply<'a> {
+    facilitators: &'a Facilitators,
+    /// By `[pay.NAME]`.
+    ways: HashMap<Arc<str>, Option<Supplied>>,
 }
 
-impl QuotedOffer {
+struct Supplied {
+    /// With what the facilitator supplied.
+    extra: Arc<Map<String, Value>>,
+    /// As in [`QuotedOffer`].
+    token: Option<Token>,
+    /// Who settles it.
+    pool: Arc<Pool>,
+}
+
+impl<'a> Supply<'a> {
+    fn of(facilitators: &'a Facilitators) -> Supply<'a> {
+        Supply { facilitators, ways: HashMap::new() }
+    }
+
+    /// The offers that can be paid with what the facilitators supply.
+    fn quote_all(&mut self, terms: &Terms) -> Vec<Arc<QuotedOffer>> {
+        terms.offers.iter().filter_map(|offer| self.quote(offer)).map(Arc::new).collect()
+    }
+
+    fn quote(&mut self, offer: &Offer) -> Option<QuotedOffer> {
+        let supplied = self.ways.entry(offer.way.clone()).or_insert_with(|| Supplied::of(offer, self.facilitators));
+        let Supplied { extra, token, pool } = supplied.as_ref()?;
+        let offer = Offer { extra: extra.clone(), ..offer.clone() };
+        Some(QuotedOffer { offer, token: *token, pool: pool.clone() })
+    }
+}
+
+impl Supplied {
     /// `None` where the scheme needs something that no facilitator has supplied yet, such as Solana's `feePayer`.
-    fn of(offer: &Offer, facilitators: &Facilitators) -> Option<QuotedOffer> {
+    fn of(offer: &Offer, facilitators: &Facilitators) -> Option<Supplied> {
         let pool = facilitators.pool(&offer.way)?.clone();
-        let offer = pool.offer_with_extra(offer)?;
-        let token = offer.network.evm_chain_id().zip(offer.asset.eip712.as_ref()).and_then(|(chain_id, domain)| {
-            let address: Address = offer.asset.address.parse().ok()?;
+        let Offer { extra, network, asset, .. } = pool.offer_with_extra(offer)?;
+        let token = network.evm_chain_id().zip(asset.eip712.as_ref()).and_then(|(chain_id, domain)| {
+            let address: Address = asset.address.parse().ok()?;
             Some(Token::new(chain_id, address, domain))
         });
-        Some(QuotedOffer { offer, token, pool })
+        Some(Supplied { extra, token, pool })
     }
 }

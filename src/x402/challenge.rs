@@ -5,6 +5,7 @@
 //! behind it, so each constant part is padded to whole groups of three bytes and its base64 stands by itself.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -77,15 +78,25 @@ pub fn v1_offers(offers: &[Offer]) -> Vec<&Offer> {
 /// fills its last group); the string, its closing quote and white space are spliced in.
 #[derive(Debug, Clone)]
 struct HeaderTemplate {
+    /// From behind the URL to the end.
+    rest: Box<str>,
+}
+
+/// What is the same in every route's.
+struct Openings {
     /// Up to the URL, with the usual error.
     unpaid: Box<str>,
     /// Up to the error.
     refused: Box<str>,
     /// From behind the error up to the URL.
     refused_url: Box<str>,
-    /// From behind the URL to the end.
-    rest: Box<str>,
 }
+
+static OPENINGS: LazyLock<Openings> = LazyLock::new(|| Openings {
+    unpaid: up_to_string(&format!(r#"{{"x402Version":2,"error":{},"resource":{{"url":"#, json(&UNPAID_V2))),
+    refused: up_to_string(r#"{"x402Version":2,"error":"#),
+    refused_url: up_to_string(r#","resource":{"url":"#),
+});
 
 impl HeaderTemplate {
     fn new(offers: &[Offer], description: &str, mime_type: &str) -> HeaderTemplate {
@@ -96,18 +107,14 @@ impl HeaderTemplate {
             json(&mime_type),
             json(&accepts),
         );
-        HeaderTemplate {
-            unpaid: up_to_string(&format!(r#"{{"x402Version":2,"error":{},"resource":{{"url":"#, json(&UNPAID_V2))),
-            refused: up_to_string(r#"{"x402Version":2,"error":"#),
-            refused_url: up_to_string(r#","resource":{"url":"#),
-            rest: STANDARD.encode(rest).into(),
-        }
+        HeaderTemplate { rest: STANDARD.encode(rest).into() }
     }
 
     fn render(&self, url: &str, error: Option<&str>) -> Bytes {
+        let Openings { unpaid, refused, refused_url } = &*OPENINGS;
         let (opening, error): (&[&str], _) = match error {
-            None => (&[&self.unpaid], None),
-            Some(error) => (&[&self.refused, &self.refused_url], Some(error)),
+            None => (&[unpaid], None),
+            Some(error) => (&[refused, refused_url], Some(error)),
         };
         let constant = opening.iter().map(|part| part.len()).fold(self.rest.len(), usize::saturating_add);
         let spliced = spliced_len(url).saturating_add(error.map_or(0, spliced_len));
@@ -175,7 +182,7 @@ impl BodyTemplate {
                 json(&offer.pay_to),
                 offer.max_timeout_seconds,
                 json(&offer.asset.address),
-                json(&offer.extra),
+                json(&*offer.extra),
             );
         }
         part.push_str("]}");
@@ -224,6 +231,7 @@ mod tests {
     use crate::x402::{Asset, Network, header, v1, v2};
     use proptest::prelude::*;
     use serde_json::Map;
+    use std::sync::Arc;
 
     fn offer(network: &str) -> Offer {
         let network = Network::parse(network).unwrap();
@@ -240,7 +248,7 @@ mod tests {
             amount: Amount::from(1000),
             pay_to: "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC".into(),
             max_timeout_seconds: 300,
-            extra: Map::new(),
+            extra: Arc::default(),
         }
     }
 
@@ -251,7 +259,7 @@ mod tests {
                 amount: Amount::from(amount),
                 max_timeout_seconds,
                 pay_to: text.as_str().into(),
-                extra: Map::from_iter([("name".to_owned(), Value::from(text)), (key, Value::from(amount))]),
+                extra: Arc::new(Map::from_iter([("name".to_owned(), Value::from(text)), (key, Value::from(amount))])),
                 ..offer(network)
             },
         );

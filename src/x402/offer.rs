@@ -29,7 +29,7 @@ impl Scheme {
     }
 }
 
-/// One way to pay a route: an entry of `accepts`.
+/// One way to pay a route: an entry of `accepts`. Offers of one `[pay.NAME]` differ in their amount alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     /// The `[pay.NAME]` it comes from.
@@ -46,8 +46,9 @@ pub struct Offer {
     pub pay_to: Arc<str>,
     /// Seconds for which a signed payment is good, and for which this quote is honoured after a reload.
     pub max_timeout_seconds: u64,
-    /// What stands in `extra`: EIP-712 name and version, the file's own keys, and what the facilitator supplied.
-    pub extra: Map<String, Value>,
+    /// What stands in `extra`: EIP-712 name and version, the file's own keys, and what the facilitator supplied. The same
+    /// for all routes that offer this way to pay.
+    pub extra: Arc<Map<String, Value>>,
 }
 
 impl Offer {
@@ -60,7 +61,7 @@ impl Offer {
             asset: self.asset.address.to_string(),
             pay_to: self.pay_to.to_string(),
             max_timeout_seconds: self.max_timeout_seconds,
-            extra: self.extra.clone(),
+            extra: (*self.extra).clone(),
         }
     }
 
@@ -76,7 +77,7 @@ impl Offer {
             pay_to: self.pay_to.to_string(),
             max_timeout_seconds: self.max_timeout_seconds,
             asset: self.asset.address.to_string(),
-            extra: self.extra.clone(),
+            extra: (*self.extra).clone(),
         })
     }
 
@@ -113,7 +114,7 @@ mod tests {
             amount: Amount::from(1000),
             pay_to: "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC".into(),
             max_timeout_seconds: 300,
-            extra: Map::from_iter([("name".to_owned(), json!("USDC")), ("version".to_owned(), json!("2"))]),
+            extra: Arc::new(Map::from_iter([("name".to_owned(), json!("USDC")), ("version".to_owned(), json!("2"))])),
         }
     }
 

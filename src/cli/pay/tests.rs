@@ -31,7 +31,7 @@ fn offer(network: &str, amount: u64) -> Offer {
     Offer {
         way: "usdc".into(),
         scheme: Scheme::Exact,
-        extra: Map::from_iter(extra),
+        extra: Arc::new(Map::from_iter(extra)),
         amount: Amount::from(amount),
         pay_to: PAY_TO.into(),
         max_timeout_seconds: 300,

@@ -260,10 +260,10 @@ async fn a_challenge_takes_over_what_a_client_needs_and_no_more() {
     let solana = offer_on("solana");
     let supplied = json!({ "feePayer": "payer1", "facilitatorAddress": "0xf39F" });
     assert_eq!(pool.extra_for(&solana).map(Value::Object), Some(supplied.clone()));
-    assert_eq!(Value::Object(pool.offer_with_extra(&solana).unwrap().extra), supplied);
+    assert_eq!(Value::Object((*pool.offer_with_extra(&solana).unwrap().extra).clone()), supplied);
 
     let mut own = solana.clone();
-    own.extra.insert("feePayer".into(), json!("mine"));
+    Arc::make_mut(&mut own.extra).insert("feePayer".into(), json!("mine"));
     assert_eq!(pool.offer_with_extra(&own).unwrap().extra["feePayer"], "mine", "the file's own word stays");
 
     let evm = offer_on("base-sepolia");
@@ -292,7 +292,7 @@ async fn a_payment_goes_to_the_facilitator_whose_fee_payer_it_carries() {
     let pool = pool(&[&first, &second]).await;
     let mut offer = pool.offer_with_extra(&offer_on("solana")).unwrap();
     assert_eq!(names(&pool.candidates(&offer, None)), ["first", "second"]);
-    offer.extra.insert("feePayer".into(), json!("two"));
+    Arc::make_mut(&mut offer.extra).insert("feePayer".into(), json!("two"));
     assert_eq!(names(&pool.candidates(&offer, None)), ["second", "first"]);
 }
 
