@@ -9,7 +9,6 @@ use serde::Deserialize;
 
 use super::Failure;
 use super::process::{Process, other_core, pinned};
-use super::rows::{Expected, Row};
 
 /// Runs at the end of a measurement; requests are made without a script.
 const REPORT: &str = r#"
@@ -25,6 +24,30 @@ end
 
 /// Before anything is measured: pools fill, memory is touched.
 const WARM_UP: Duration = Duration::from_secs(1);
+
+/// Static 402s that nginx answered in a second from one core of the machine on which goals were set in microseconds and per
+/// second: what it answers in the same run says what such a goal comes to here.
+pub const STATIC_NGINX_THEN: f64 = 166_000.0;
+
+/// What is asked for, over and over.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Where it is.
+    pub path: &'static str,
+    /// What is sent besides.
+    pub header: Option<(&'static str, String)>,
+    /// What every answer has to be.
+    pub expected: Expected,
+}
+
+/// What every answer has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// 200.
+    Success,
+    /// 402.
+    Challenge,
+}
 
 /// How load is made.
 pub struct Load {
@@ -71,14 +94,14 @@ impl Load {
     }
 
     /// A short run that nobody counts.
-    pub fn warm_up(&self, server: &Process, row: &Row) -> Result<(), Failure> {
-        self.ask(server, row, WARM_UP).map(|_| ())
+    pub fn warm_up(&self, server: &Process, request: &Request) -> Result<(), Failure> {
+        self.ask(server, request, WARM_UP).map(|_| ())
     }
 
-    /// Measures a row once.
-    pub fn run(&self, server: &Process, row: &Row) -> Result<Sample, Failure> {
+    /// Measures it once.
+    pub fn run(&self, server: &Process, request: &Request) -> Result<Sample, Failure> {
         let before = server.cpu_seconds()?;
-        let report = self.ask(server, row, self.duration)?;
+        let report = self.ask(server, request, self.duration)?;
         let cpu = server.cpu_seconds()? - before;
         let requests = report.requests as f64;
         Ok(Sample {
@@ -90,8 +113,8 @@ impl Load {
         })
     }
 
-    /// An answer that is not what the row expects is an error: it would be counted as if it had been one.
-    fn ask(&self, server: &Process, row: &Row, duration: Duration) -> Result<Report, Failure> {
+    /// An answer that is not what is expected is an error: it would be counted as if it had been one.
+    fn ask(&self, server: &Process, request: &Request, duration: Duration) -> Result<Report, Failure> {
         let mut command = pinned(other_core(), &self.wrk);
         command
             .args(["--threads", "1", "--connections", &self.connections.to_string()])
@@ -99,21 +122,21 @@ impl Load {
             .arg("--script")
             .arg(&self.script)
             .args(["--header", "Host: api.example.com"]);
-        if let Some((name, value)) = &row.header {
+        if let Some((name, value)) = &request.header {
             command.args(["--header", &format!("{name}: {value}")]);
         }
-        command.arg(format!("http://{}{}", server.address, row.path)).stdin(Stdio::null());
+        command.arg(format!("http://{}{}", server.address, request.path)).stdin(Stdio::null());
         let output = command.output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         let line = text.lines().find_map(|line| line.strip_prefix("REPORT "));
         let line = line.ok_or_else(|| format!("wrk: {text}{}", String::from_utf8_lossy(&output.stderr)))?;
         let report: Report = serde_json::from_str(line)?;
-        let refused = match row.expected {
+        let refused = match request.expected {
             Expected::Success => 0,
             Expected::Challenge => report.requests,
         };
         if report.requests == 0 || report.broken > 0 || report.refused != refused {
-            return Err(format!("{}: answers that were not expected: {line}", row.name).into());
+            return Err(format!("{}: answers that were not expected: {line}", request.path).into());
         }
         Ok(report)
     }

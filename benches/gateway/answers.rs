@@ -35,8 +35,8 @@ pub fn same_answers(bare: SocketAddr, farebox: SocketAddr) -> Result<(), Failure
 
 /// The bytes of what a row is answered, head and body.
 pub fn answer_bytes(server: SocketAddr, row: &Row) -> Result<usize, Failure> {
-    let header = row.header.as_ref().map(|(name, value)| (*name, value.as_str()));
-    Ok(bytes(&whole_answer(server, row.path, header)?))
+    let header = row.request.header.as_ref().map(|(name, value)| (*name, value.as_str()));
+    Ok(bytes(&whole_answer(server, row.request.path, header)?))
 }
 
 /// The bytes of a server's challenge, head and body; an error unless it asks for the same payment as Farebox.

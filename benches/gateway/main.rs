@@ -103,13 +103,13 @@ fn measure(args: &Args) -> Result<(), Failure> {
     let mut bytes = Vec::with_capacity(rows.len());
     for row in &rows {
         bytes.push(answers::answer_bytes(of(row)?.address, row)?);
-        load(row)?.warm_up(of(row)?, row)?;
+        load(row)?.warm_up(of(row)?, &row.request)?;
     }
     let mut measured = vec![Vec::with_capacity(args.pace.rounds); rows.len()];
     for round in 1..=args.pace.rounds {
         for (row, samples) in rows.iter().zip(&mut measured) {
             eprintln!("round {round} of {}: {}", args.pace.rounds, row.name);
-            samples.push(load(row)?.run(of(row)?, row)?);
+            samples.push(load(row)?.run(of(row)?, &row.request)?);
         }
     }
     Report { rows: &rows, measured: &measured, bytes: &bytes, notes: &servers.notes }.print(args);

@@ -70,7 +70,8 @@ impl Report<'_> {
         let (what, reached, met) = match goal {
             Goal::Share(share, other) => {
                 let reached = self.ratio(samples, other, requests).median;
-                (format!("at least {share} × the requests/s of \"{other}\""), reached, reached >= share)
+                let shown = (share * 1e3).round() / 1e3;
+                (format!("at least {shown} × the requests/s of \"{other}\""), reached, reached >= share)
             }
             Goal::Cpu(share, other) => {
                 let reached = self.ratio(samples, other, cpu).median;

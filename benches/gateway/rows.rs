@@ -1,5 +1,6 @@
 //! What a row of the table is; which rows there are is in [`super::table`].
 
+use super::load::Request;
 use super::servers::Server;
 
 /// The priced route.
@@ -27,15 +28,6 @@ pub const LARGE: File = File { free: "/free/10m", forwarded: "/forwarded/10m", b
 /// All of them.
 pub const FILES: [File; 3] = [SMALL, MEDIUM, LARGE];
 
-/// What every answer of a row has to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
-    /// 200.
-    Success,
-    /// 402.
-    Challenge,
-}
-
 /// One row of the table.
 #[derive(Clone)]
 pub struct Row {
@@ -44,11 +36,7 @@ pub struct Row {
     /// Who answers.
     pub server: Server,
     /// What is asked for.
-    pub path: &'static str,
-    /// What is sent besides.
-    pub header: Option<(&'static str, String)>,
-    /// What every answer has to be.
-    pub expected: Expected,
+    pub request: Request,
     /// The most connections that it is asked on.
     pub connections: usize,
     /// The name of the row that it is compared with; its own for one that others are compared with.

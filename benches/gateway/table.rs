@@ -1,8 +1,9 @@
 //! Which rows there are, and what they have to reach.
 
+use super::load::{Expected, Request, STATIC_NGINX_THEN};
 use super::payer::Paid;
 use super::peer::Peer;
-use super::rows::{Expected, File, Goal, LARGE, MEDIUM, PRICED, Row, SMALL};
+use super::rows::{File, Goal, LARGE, MEDIUM, PRICED, Row, SMALL};
 use super::servers::Server;
 
 const NGINX_STATIC: &str = "nginx, static 402";
@@ -41,8 +42,7 @@ fn all(paid: &Paid) -> Vec<Row> {
     let payment = Some(("payment-signature", paid.payment.clone()));
     let forged = Some(("payment-signature", paid.forged.clone()));
     let priced = |name, header, share| Row {
-        path: PRICED,
-        header,
+        request: Request { path: PRICED, header, expected: Expected::Success },
         goals: vec![Goal::Share(share, FREE)],
         ..forward(name, Server::Quiet, &SMALL, FORWARDING)
     };
@@ -67,13 +67,16 @@ fn all(paid: &Paid) -> Vec<Row> {
         challenge("pay-gate, challenge", Server::Peer(Peer::PayGate)),
         challenge(PAY_GATE_ALIKE, Server::PayGateAlike),
         Row {
-            header: forged,
-            goals: vec![Goal::Rate(10_000.0)],
+            request: Request { path: PRICED, header: forged, expected: Expected::Challenge },
+            goals: vec![Goal::Rate(10_000.0), Goal::Share(10_000.0 / STATIC_NGINX_THEN, NGINX_STATIC)],
             ..challenge("Farebox, forged payment", Server::Quiet)
         },
         forward("nginx, forwarding", Server::Nginx, &SMALL, FORWARDING),
         forward(FORWARDING, Server::Bare, &SMALL, FORWARDING),
-        Row { path: SMALL.free, ..forward("bare proxy, without X-Forwarded-*", Server::Bare, &SMALL, FORWARDING) },
+        Row {
+            request: success(SMALL.free),
+            ..forward("bare proxy, without X-Forwarded-*", Server::Bare, &SMALL, FORWARDING)
+        },
         Row { goals: free_goals, ..forward(FREE, Server::Quiet, &SMALL, FORWARDING) },
         forward(PAY_GATE_FREE, Server::Peer(Peer::PayGate), &SMALL, FORWARDING),
         priced("Farebox, window by pass", pass, 0.9),
@@ -103,9 +106,7 @@ fn challenge(name: &'static str, server: Server) -> Row {
     Row {
         name,
         server,
-        path: PRICED,
-        header: None,
-        expected: Expected::Challenge,
+        request: Request { path: PRICED, header: None, expected: Expected::Challenge },
         connections: usize::MAX,
         baseline: STATIC,
         goals: Vec::new(),
@@ -117,5 +118,9 @@ fn forward(name: &'static str, server: Server, file: &File, baseline: &'static s
         Server::Nginx | Server::Bare => file.forwarded,
         _ => file.free,
     };
-    Row { path, expected: Expected::Success, baseline, ..challenge(name, server) }
+    Row { request: success(path), baseline, ..challenge(name, server) }
+}
+
+fn success(path: &'static str) -> Request {
+    Request { path, header: None, expected: Expected::Success }
 }

@@ -62,14 +62,14 @@ fn measure(bench: &Bench, servers: &mut [Server]) -> Result<(), Failure> {
     let load = bench.load()?;
     let rows = servers.first().map_or(0, |server| server.rows.len());
     for server in &*servers {
-        server.rows.iter().try_for_each(|row| load.warm_up(&server.process, row))?;
+        server.rows.iter().try_for_each(|row| load.warm_up(&server.process, &row.request))?;
     }
     for round in 1..=bench.args.pace.rounds {
         for at in 0..rows {
             for server in &mut *servers {
                 let Some((row, samples)) = server.rows.get(at).zip(server.measured.get_mut(at)) else { continue };
                 bench.says(round, &format!("{}, {}", row.name, server.name));
-                samples.push(load.run(&server.process, row)?);
+                samples.push(load.run(&server.process, &row.request)?);
             }
         }
     }

@@ -8,11 +8,12 @@ use tokio::runtime::Runtime;
 use super::behind::{self, Calls, Delays, PRICED};
 use super::client::Connection;
 use super::gateway::{self, Setting};
+use super::nginx::Nginx;
 use super::postgres::Server;
 use super::process::{Process, other_core};
 use super::rows::{Kind, Row};
 use super::sign::Terms;
-use super::{Args, Failure, PAYMENT_REQUIRED, payers, pool};
+use super::{Args, Failure, PAYMENT_REQUIRED, load, payers, pool};
 
 /// Payments of each connection before anything is measured: pools fill, memory is touched, statements are prepared.
 const WARM_UP: usize = 10;
@@ -40,12 +41,21 @@ struct Servers {
     _databases: Option<Server>,
 }
 
-/// Measures each row in turn: its samples, one a round.
-pub fn measure(args: &Args, runtime: &Runtime, folder: &Path, rows: &[Row]) -> Result<Vec<Vec<Sample>>, Failure> {
-    let mut measured: Vec<Vec<Sample>> = rows.iter().map(|_| Vec::with_capacity(args.rounds)).collect();
+/// What was measured, each with one sample a round.
+pub struct Measured {
+    /// nginx, with a static answer.
+    pub nginx: Vec<load::Sample>,
+    /// By row.
+    pub rows: Vec<Vec<Sample>>,
+}
+
+/// Measures nginx and each row in turn.
+pub fn measure(args: &Args, runtime: &Runtime, folder: &Path, rows: &[Row]) -> Result<Measured, Failure> {
+    let mut measured = Measured { nginx: Vec::new(), rows: rows.iter().map(|_| Vec::new()).collect() };
     if rows.is_empty() {
         return Ok(measured);
     }
+    let nginx = Nginx::start(folder, args.connections)?;
     let servers = start(args, runtime, folder, rows)?;
     // All of them ask the same.
     let terms = servers.gateways.first().ok_or("there is no gateway")?.address;
@@ -58,7 +68,8 @@ pub fn measure(args: &Args, runtime: &Runtime, folder: &Path, rows: &[Row]) -> R
     for round in 1..=args.rounds {
         // No gateway has seen any of them.
         pool::fill(&file, &terms, args.payments)?;
-        for ((row, gateway), samples) in rows.iter().zip(&servers.gateways).zip(&mut measured) {
+        measured.nginx.push(nginx.sample()?);
+        for ((row, gateway), samples) in rows.iter().zip(&servers.gateways).zip(&mut measured.rows) {
             eprintln!("round {round} of {}: {}", args.rounds, row.name);
             samples.push(sample(args, runtime, &servers.behind, gateway, row, &file)?);
         }

@@ -17,6 +17,14 @@ mod common;
 mod first;
 mod gateway;
 mod latency;
+// Shared with benches that ask for more than a challenge.
+#[path = "../common/load.rs"]
+#[allow(dead_code)]
+mod load;
+mod nginx;
+#[path = "../common/origin.rs"]
+#[allow(dead_code)]
+mod origin;
 mod payers;
 mod pool;
 #[path = "../common/postgres.rs"]
@@ -31,7 +39,6 @@ mod rows;
 #[allow(dead_code)]
 mod sign;
 #[path = "../common/tools.rs"]
-#[allow(dead_code)]
 mod tools;
 
 use std::path::PathBuf;
@@ -96,6 +103,7 @@ fn main() -> ExitCode {
 }
 
 fn measure(args: &Args) -> Result<(), Failure> {
+    tools::require()?;
     let folder = postgres::folder(&args.folder, "farebox-payment-")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rows = match args.payments {

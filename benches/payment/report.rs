@@ -1,10 +1,10 @@
 //! The tables: medians, their spread, and whether the goals are met.
 
-use super::Args;
 use super::common::{Spread, processor};
-use super::first::Sample;
+use super::first::{Measured, Sample};
 use super::latency::{self, DELAYS, Way};
 use super::rows::{Goal, Row};
+use super::{Args, load};
 
 /// Prints what both belong to.
 pub fn print_machine(args: &Args) {
@@ -14,23 +14,30 @@ pub fn print_machine(args: &Args) {
 }
 
 /// Prints what first payments cost, as Markdown.
-pub fn print_first(rows: &[Row], measured: &[Vec<Sample>], args: &Args) {
+pub fn print_first(rows: &[Row], measured: &Measured, args: &Args) {
     println!();
     println!("{} payments a row and round on {} connections:", args.payments, args.connections);
     println!();
     println!(
-        "| | payments/s | CPU µs/payment | goal | of its core | p50 ms | p99 ms | memory MB | facilitator asked |"
+        "| | payments/s | CPU µs/payment | goal | the same in nginx's answers | of its core | p50 ms | p99 ms | memory MB | facilitator asked |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
-    for (row, samples) in rows.iter().zip(measured) {
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    let answers = |of: fn(&load::Sample) -> f64| Spread::of(measured.nginx.iter().map(of));
+    println!(
+        "| nginx, static 402 | {} | {} | | | | | | | |",
+        answers(|sample| sample.requests_per_second).with_digits(0),
+        answers(|sample| sample.cpu_microseconds).with_digits(1),
+    );
+    for (row, samples) in rows.iter().zip(&measured.rows) {
         let of = |value: fn(&Sample) -> f64| Spread::of(samples.iter().map(value));
         let (rate, cpu) = (of(|sample| sample.payments_per_second), of(|sample| sample.cpu_microseconds));
         println!(
-            "| {} | {} | {} | {} | {:.2} | {:.1} | {:.1} | {:.0} | {} |",
+            "| {} | {} | {} | {} | {} | {:.2} | {:.1} | {:.1} | {:.0} | {} |",
             row.name,
             rate.with_digits(0),
             cpu.with_digits(0),
             row.goal.map(|goal| judged(goal, &rate, &cpu)).unwrap_or_default(),
+            row.goal.map(|goal| judged_by_nginx(goal, samples, &measured.nginx)).unwrap_or_default(),
             of(|sample| sample.cpu_microseconds * sample.payments_per_second / 1e6).median,
             of(|sample| sample.p50_microseconds).median / 1000.0,
             of(|sample| sample.p99_microseconds).median / 1000.0,
@@ -77,6 +84,24 @@ fn judged(goal: Goal, rate: &Spread, cpu: &Spread) -> String {
         Goal::Rate(least) => (format!("{least}/s"), rate.median >= least),
     };
     format!("{what}: {}", word(is_met))
+}
+
+/// The same goal with nginx for a measure, which was as much quicker or slower where it was set.
+fn judged_by_nginx(goal: Goal, samples: &[Sample], nginx: &[load::Sample]) -> String {
+    let pairs = samples.iter().zip(nginx);
+    let bound = goal.of_nginx();
+    let (what, reached, is_met) = match goal {
+        Goal::Cpu(_) => {
+            let times = Spread::of(pairs.map(|(sample, answer)| sample.cpu_microseconds / answer.cpu_microseconds));
+            (format!("{bound:.1} of its CPU"), times.with_digits(1), times.median <= bound)
+        }
+        Goal::Rate(_) => {
+            let share = pairs.map(|(sample, answer)| sample.payments_per_second / answer.requests_per_second);
+            let share = Spread::of(share);
+            (format!("{bound:.4} of its rate"), share.with_digits(4), share.median >= bound)
+        }
+    };
+    format!("{what}: {} ({reached})", word(is_met))
 }
 
 fn judged_latency(row: &latency::Row, above: f64, share: f64) -> String {

@@ -1,11 +1,12 @@
 //! The rows of first payments: each settle mode with each ledger.
 
 use super::gateway::Mode;
+use super::load::STATIC_NGINX_THEN;
 
-/// Microseconds of the gateway's processor that a payment may cost.
+/// Microseconds of the gateway's processor that a payment may cost, on the machine of [`STATIC_NGINX_THEN`].
 const CPU: Goal = Goal::Cpu(250.0);
 
-/// Payments per second with the SQLite ledger and 64 in flight.
+/// Payments per second with the SQLite ledger and 64 in flight, on that machine.
 const RATE: Goal = Goal::Rate(3_000.0);
 
 /// Which ledger.
@@ -26,6 +27,16 @@ pub enum Goal {
     Cpu(f64),
     /// At least so many payments per second.
     Rate(f64),
+}
+
+impl Goal {
+    /// As a multiple of what a static answer of nginx costs, or as a share of how many it gives in a second.
+    pub fn of_nginx(self) -> f64 {
+        match self {
+            Goal::Cpu(microseconds) => microseconds * STATIC_NGINX_THEN / 1e6,
+            Goal::Rate(rate) => rate / STATIC_NGINX_THEN,
+        }
+    }
 }
 
 /// One row of the table.

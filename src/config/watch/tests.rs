@@ -81,6 +81,27 @@ impl Changes {
     }
 }
 
+/// A thread's niceness: the 19th field of its `stat`, the 17th behind its name.
+#[cfg(target_os = "linux")]
+fn niceness(stat: &Path) -> Option<i32> {
+    fs::read_to_string(stat).ok()?.rsplit_once(')')?.1.split_ascii_whitespace().nth(16)?.parse().ok()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_looks_has_stepped_back_behind_requests() {
+    let place = Place::new();
+    let (_watcher, mut changes) = place.watch();
+    fs::write(&place.file, "two").unwrap();
+    changes.one("so that it has looked").await;
+    let own = niceness(Path::new("/proc/self/stat")).unwrap();
+    let threads = fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path());
+    let mut lookouts =
+        threads.filter(|thread| fs::read_to_string(thread.join("comm")).is_ok_and(|name| name == "config-watch\n"));
+    // Tests that run beside this one have theirs, too.
+    assert!(lookouts.any(|thread| niceness(&thread.join("stat")) == Some((own + NICENESS).min(19))));
+}
+
 #[tokio::test]
 async fn a_file_written_in_place() {
     let place = Place::new();
