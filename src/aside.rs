@@ -31,6 +31,8 @@ pub fn step_back(niceness: i32) {
     if let Err(error) = rustix::process::nice(niceness) {
         tracing::debug!(%error, "work beside requests goes on as if it were one");
     }
+    // Else it keeps the core that it has until the scheduler looks again.
+    thread::yield_now();
 }
 
 /// Elsewhere niceness is the whole process's.
