@@ -1,5 +1,6 @@
 //! Which offer a payment takes: now, after a reload, in either version, and where only a facilitator can tell.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -43,6 +44,17 @@ async fn a_quote_is_honoured_until_its_time_has_passed() {
         let new = Wallet::new().pay(&stand.offer("paid"));
         assert_eq!(stand.visit(&Ask::get("/paid").paying(&new), OK).await.outcome, Outcome::Paid, "{ago} s ago");
     }
+}
+
+#[tokio::test]
+async fn routes_share_what_only_their_way_to_pay_says() {
+    let routes = route("") + "[[route]]\nname = \"dearer\"\npath = \"/dearer\"\nprice = \"0.20\"\n";
+    let stand = Stand::new(&routes).await;
+    let (paid, dearer) = (stand.offer("paid"), stand.offer("dearer"));
+    assert_ne!(paid.offer.amount, dearer.offer.amount);
+    assert!(Arc::ptr_eq(&paid.offer.extra, &dearer.offer.extra));
+    assert!(!paid.offer.extra.is_empty() && paid.token.is_some());
+    assert_eq!(paid.token, dearer.token);
 }
 
 #[tokio::test]
