@@ -10,7 +10,7 @@ use super::load::{Expected, Load, Request, Sample};
 use super::origin::{self, CONNECTIONS};
 use super::process::{Process, SERVER_CORE};
 
-/// As long as the challenge of a route with one way to pay, head and body.
+/// With its head about as long as the challenge of a route with one way to pay.
 const BODY_BYTES: usize = 1_200;
 
 /// How long a round lasts.

@@ -74,15 +74,15 @@ pub fn v1_offers(offers: &[Offer]) -> Vec<&Offer> {
     if others.is_empty() { solana } else { others }
 }
 
-/// The v2 terms in base64, but for two strings. Each part ends with the string's opening quote (after white space that
-/// fills its last group); the string, its closing quote and white space are spliced in.
+/// The v2 terms in base64, but for two strings, which are spliced in behind the [`Openings`].
 #[derive(Debug, Clone)]
 struct HeaderTemplate {
     /// From behind the URL to the end.
     rest: Box<str>,
 }
 
-/// What is the same in every route's.
+/// What is the same in every route's header. Each part ends with a string's opening quote (after white space that fills its
+/// last group); the string, its closing quote and white space are spliced in.
 struct Openings {
     /// Up to the URL, with the usual error.
     unpaid: Box<str>,
