@@ -8,6 +8,9 @@ pub struct Spread {
     pub median: f64,
     /// The greatest of them.
     pub highest: f64,
+    /// Between which two of them the median of ever so many would lie in 95 of 100 runs, however they are distributed. `None` where
+    /// there are too few to tell.
+    pub certain: Option<(f64, f64)>,
 }
 
 impl Spread {
@@ -17,14 +20,41 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
         let last = values.len().saturating_sub(1);
-        Spread { lowest: at(0), median: f64::midpoint(at(last / 2), at(last.div_ceil(2))), highest: at(last) }
+        Spread {
+            lowest: at(0),
+            median: f64::midpoint(at(last / 2), at(last.div_ceil(2))),
+            highest: at(last),
+            certain: around_median(&values),
+        }
     }
 
     /// The median, and the others in brackets.
     pub fn with_digits(&self, digits: usize) -> String {
-        let Spread { lowest, median, highest } = self;
+        let Spread { lowest, median, highest, .. } = self;
         format!("{median:.digits$} ({lowest:.digits$}–{highest:.digits$})")
     }
+
+    /// Where the median lies in 95 of 100 runs.
+    pub fn certain(&self, digits: usize) -> String {
+        match self.certain {
+            Some((least, most)) => format!("{least:.digits$}–{most:.digits$}"),
+            None => "too few".to_owned(),
+        }
+    }
+}
+
+/// Between which two of these, the least first, the median of what they are a sample of lies with a certainty of at least 95 %.
+fn around_median(values: &[f64]) -> Option<(f64, f64)> {
+    let count = values.len();
+    // Each value is below the median or above it, as a coin falls: how likely so few are below it, for more and more of them.
+    let (mut exactly, mut at_most, mut outside) = (0.5_f64.powi(i32::try_from(count).unwrap_or(i32::MAX)), 0.0, 0);
+    while at_most + exactly <= 0.025 && outside < count / 2 {
+        at_most += exactly;
+        exactly *= (count - outside) as f64 / (outside + 1) as f64;
+        outside += 1;
+    }
+    let least = values.get(outside.checked_sub(1)?)?;
+    Some((*least, *values.get(count.checked_sub(outside)?)?))
 }
 
 /// What the numbers belong to.

@@ -40,9 +40,11 @@ use clap::Subcommand;
 use self::command::{Failure, Pace};
 use self::gateway::AccessLog;
 use self::load::Load;
+use self::payer::Paid;
+use self::process::Process;
 use self::report::Report;
 use self::rows::{FILES, PRICED, Row, SMALL};
-use self::servers::{Servers, Setting};
+use self::servers::{Server, Servers, Setting};
 
 // As in the shipped binary, for the bare proxy to stand on the same ground.
 #[global_allocator]
@@ -86,32 +88,44 @@ fn measure(args: &Args) -> Result<(), Failure> {
     let origin = origin::start(folder.path(), files.chain([(PRICED, SMALL.bytes)]))?;
     let quiet = gateway::start(&args.farebox, folder.path(), origin.address, AccessLog::Off)?;
     let (challenge, paid) = payer::pay_once(quiet.address)?;
-    let mut rows = table::chosen(args.row.as_deref(), !args.without_peers, &paid);
+    let rows_of = |paid: &Paid| table::chosen(args.row.as_deref(), !args.without_peers, paid);
+    let mut rows = rows_of(&paid);
     if rows.is_empty() {
         return Err("no row has that in its name".into());
     }
     let setting =
         Setting { folder: folder.path(), origin: origin.address, farebox: &args.farebox, challenge: &challenge };
-    let servers = Servers::start(&setting, quiet, &rows)?;
+    let mut servers = Servers::start(&setting, quiet, &rows)?;
     rows.retain(|row| servers.of(row.server).is_some());
 
-    let of = |row: &Row| servers.of(row.server).ok_or("a row has no server");
     let load = |row: &Row| {
         let connections = args.connections.min(row.connections);
         Load::new(folder.path(), Duration::from_secs(args.pace.seconds), connections)
     };
     let mut bytes = Vec::with_capacity(rows.len());
     for row in &rows {
-        bytes.push(answers::answer_bytes(of(row)?.address, row)?);
-        load(row)?.warm_up(of(row)?, &row.request)?;
+        bytes.push(answers::answer_bytes(process(&servers, row.server)?.address, row)?);
     }
     let mut measured = vec![Vec::with_capacity(args.pace.rounds); rows.len()];
     for round in 1..=args.pace.rounds {
+        if round > 1 {
+            servers.renew(&setting)?;
+            let (_, paid) = payer::pay_once(process(&servers, Server::Quiet)?.address)?;
+            rows = rows_of(&paid);
+            rows.retain(|row| servers.of(row.server).is_some());
+        }
+        for row in rows.iter().filter(|row| round == 1 || !row.server.is_peer()) {
+            load(row)?.warm_up(process(&servers, row.server)?, &row.request)?;
+        }
         for (row, samples) in rows.iter().zip(&mut measured) {
             eprintln!("round {round} of {}: {}", args.pace.rounds, row.name);
-            samples.push(load(row)?.run(of(row)?, &row.request)?);
+            samples.push(load(row)?.run(process(&servers, row.server)?, &row.request)?);
         }
     }
     Report { rows: &rows, measured: &measured, bytes: &bytes, notes: &servers.notes }.print(args);
     Ok(())
+}
+
+fn process(servers: &Servers, server: Server) -> Result<&Process, Failure> {
+    Ok(servers.of(server).ok_or("a row has no server")?)
 }

@@ -69,25 +69,28 @@ impl Report<'_> {
     fn judged(&self, goal: Goal, samples: &[Sample]) -> String {
         let (what, reached, met) = match goal {
             Goal::Share(share, other) => {
-                let reached = self.ratio(samples, other, requests).median;
+                let reached = self.ratio(samples, other, requests);
                 let shown = (share * 1e3).round() / 1e3;
-                (format!("at least {shown} × the requests/s of \"{other}\""), reached, reached >= share)
+                let met = reached.median >= share;
+                (format!("at least {shown} × the requests/s of \"{other}\""), reached, met)
             }
             Goal::Cpu(share, other) => {
-                let reached = self.ratio(samples, other, cpu).median;
-                (format!("at most {share} × the CPU of \"{other}\""), reached, reached <= share)
+                let reached = self.ratio(samples, other, cpu);
+                let met = reached.median <= share;
+                (format!("at most {share} × the CPU of \"{other}\""), reached, met)
             }
             Goal::Rate(least) => {
-                let reached = Spread::of(samples.iter().map(requests)).median;
-                (format!("at least {least} requests/s"), reached, reached >= least)
+                let reached = Spread::of(samples.iter().map(requests));
+                let met = reached.median >= least;
+                (format!("at least {least} requests/s"), reached, met)
             }
         };
         let digits = if matches!(goal, Goal::Rate(_)) { 0 } else { 3 };
-        match met {
-            _ if reached.is_nan() => format!("{what}: not measured"),
-            true => format!("{what}: met ({reached:.digits$})"),
-            false => format!("{what}: **missed** ({reached:.digits$})"),
+        if reached.median.is_nan() {
+            return format!("{what}: not measured");
         }
+        let met = if met { "met" } else { "**missed**" };
+        format!("{what}: {met} ({:.digits$}; in 95 of 100 runs {})", reached.median, reached.certain(digits))
     }
 }
 

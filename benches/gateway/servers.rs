@@ -41,6 +41,27 @@ pub struct Setting<'a> {
     pub challenge: &'a Challenge,
 }
 
+impl Server {
+    /// Whether it is another way to ask for a payment.
+    pub fn is_peer(self) -> bool {
+        matches!(self, Server::Peer(_) | Server::PayGateAlike)
+    }
+}
+
+impl Setting<'_> {
+    /// Starts what is no peer.
+    fn start(&self, server: Server) -> Result<Option<Process>, Failure> {
+        let farebox = |access| gateway::start(self.farebox, self.folder, self.origin, access);
+        match server {
+            Server::Nginx => front::start(self.folder, self.origin, self.challenge).map(Some),
+            Server::Bare => bare::start(self.folder, self.origin, self.challenge).map(Some),
+            Server::Quiet => farebox(AccessLog::Off).map(Some),
+            Server::Logging => farebox(AccessLog::On).map(Some),
+            Server::Peer(_) | Server::PayGateAlike => Ok(None),
+        }
+    }
+}
+
 /// Those that run.
 pub struct Servers {
     running: Vec<(Server, Process)>,
@@ -59,26 +80,30 @@ impl Servers {
                 wanted.push(row.server);
             }
         }
-        for server in wanted {
-            let process = match server {
-                Server::Nginx => front::start(setting.folder, setting.origin, setting.challenge)?,
-                Server::Bare => bare::start(setting.folder, setting.origin, setting.challenge)?,
-                Server::Quiet => continue,
-                Server::Logging => gateway::start(setting.farebox, setting.folder, setting.origin, AccessLog::On)?,
-                Server::Peer(_) | Server::PayGateAlike => match servers.peer(setting, server) {
-                    Ok(process) => process,
-                    Err(failure) => {
-                        servers.note(format!("There is no {}: {failure}.", peer_of(server).name()));
-                        continue;
-                    }
+        for server in wanted.into_iter().filter(|server| *server != Server::Quiet) {
+            match setting.start(server)? {
+                Some(process) => servers.running.push((server, process)),
+                None => match servers.peer(setting, server) {
+                    Ok(process) => servers.running.push((server, process)),
+                    Err(failure) => servers.note(format!("There is no {}: {failure}.", peer_of(server).name())),
                 },
-            };
-            servers.running.push((server, process));
+            }
         }
         if let (Some(bare), Some(quiet)) = (servers.of(Server::Bare), servers.of(Server::Quiet)) {
             answers::same_answers(bare.address, quiet.address)?;
         }
         Ok(servers)
+    }
+
+    /// New processes of all but the peers: where one happens to lie in memory makes it some percent quicker or slower for as
+    /// long as it runs. A peer stays, for those that compile while they run become quicker for a while.
+    pub fn renew(&mut self, setting: &Setting) -> Result<(), Failure> {
+        for (server, process) in &mut self.running {
+            if let Some(renewed) = setting.start(*server)? {
+                *process = renewed;
+            }
+        }
+        Ok(())
     }
 
     /// The process of a row, if it runs.

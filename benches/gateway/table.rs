@@ -27,7 +27,7 @@ const CONNECTIONS_10M: usize = 8;
 /// The rows whose name has that text in it, and those that they are compared with.
 pub fn chosen(text: Option<&str>, with_peers: bool, paid: &Paid) -> Vec<Row> {
     let mut rows = all(paid);
-    rows.retain(|row| with_peers || !matches!(row.server, Server::Peer(_) | Server::PayGateAlike));
+    rows.retain(|row| with_peers || !row.server.is_peer());
     let Some(text) = text else { return rows };
     let wanted: Vec<_> = rows
         .iter()

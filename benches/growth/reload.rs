@@ -58,35 +58,17 @@ pub fn measure(bench: &Bench) -> Result<(), Failure> {
     for (routes, name, measured, resident) in &rows {
         let spread = |of: fn(&Round) -> f64| Spread::of(measured.iter().map(of));
         let added = |round: &Round| round.longest_reloading - round.longest_quiet;
-        let around = around_median(measured.iter().map(added))
-            .map_or_else(|| "too few pairs".to_owned(), |(least, most)| format!("{least:.1}–{most:.1}"));
         let added = spread(added);
         println!(
-            "| {routes} | {name} | {} | {} | {} | {} | {around} | {} | {:.0} |",
+            "| {routes} | {name} | {} | {} | {} | {} | {} | {} | {:.0} |",
             spread(|round| round.reload).with_digits(0),
             spread(|round| round.longest_quiet).with_digits(1),
             spread(|round| round.longest_reloading).with_digits(1),
             added.with_digits(1),
+            added.certain(1),
             judged("5 ms", added.median <= PAUSE_GOAL),
             resident / 1e6,
         );
     }
     Ok(())
-}
-
-/// Between which two of these values the median of what they are a sample of lies with a certainty of at least 95 %, however it
-/// is distributed. `None` where there are too few.
-fn around_median(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let count = values.len();
-    // Each value is below the median or above it, as a coin falls: how likely so few are below it, for more and more of them.
-    let (mut exactly, mut at_most, mut outside) = (0.5_f64.powi(i32::try_from(count).unwrap_or(i32::MAX)), 0.0, 0);
-    while at_most + exactly <= 0.025 && outside < count / 2 {
-        at_most += exactly;
-        exactly *= (count - outside) as f64 / (outside + 1) as f64;
-        outside += 1;
-    }
-    let least = values.get(outside.checked_sub(1)?)?;
-    Some((*least, *values.get(count.checked_sub(outside)?)?))
 }

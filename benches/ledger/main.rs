@@ -7,6 +7,7 @@
 #[path = "../common/command.rs"]
 mod command;
 #[path = "../common/mod.rs"]
+#[allow(dead_code)]
 mod common;
 mod disk;
 #[path = "../common/memory.rs"]

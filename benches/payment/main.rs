@@ -13,6 +13,7 @@ mod client;
 #[allow(dead_code)]
 mod command;
 #[path = "../common/mod.rs"]
+#[allow(dead_code)]
 mod common;
 mod first;
 mod gateway;
