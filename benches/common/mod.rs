@@ -8,9 +8,7 @@ pub struct Spread {
     pub median: f64,
     /// The greatest of them.
     pub highest: f64,
-    /// Between which two of them the median of ever so many would lie in 95 of 100 runs, however they are distributed. `None` where
-    /// there are too few to tell.
-    pub certain: Option<(f64, f64)>,
+    confidence: Option<(f64, f64)>,
 }
 
 impl Spread {
@@ -24,7 +22,7 @@ impl Spread {
             lowest: at(0),
             median: f64::midpoint(at(last / 2), at(last.div_ceil(2))),
             highest: at(last),
-            certain: around_median(&values),
+            confidence: confidence_interval(&values),
         }
     }
 
@@ -34,17 +32,17 @@ impl Spread {
         format!("{median:.digits$} ({lowest:.digits$}–{highest:.digits$})")
     }
 
-    /// Where the median lies in 95 of 100 runs.
-    pub fn certain(&self, digits: usize) -> String {
-        match self.certain {
+    /// Between which two of them the median of ever so many would lie in 95 of 100 runs, however they are distributed.
+    pub fn confidence(&self, digits: usize) -> String {
+        match self.confidence {
             Some((least, most)) => format!("{least:.digits$}–{most:.digits$}"),
-            None => "too few".to_owned(),
+            None => "unknown".to_owned(),
         }
     }
 }
 
-/// Between which two of these, the least first, the median of what they are a sample of lies with a certainty of at least 95 %.
-fn around_median(values: &[f64]) -> Option<(f64, f64)> {
+/// Of the median of what these, the least first, are a sample of: its confidence interval of 95 %. `None` where they are too few.
+fn confidence_interval(values: &[f64]) -> Option<(f64, f64)> {
     let count = values.len();
     // Each value is below the median or above it, as a coin falls: how likely so few are below it, for more and more of them.
     let (mut exactly, mut at_most, mut outside) = (0.5_f64.powi(i32::try_from(count).unwrap_or(i32::MAX)), 0.0, 0);

@@ -114,6 +114,7 @@ fn measure(args: &Args) -> Result<(), Failure> {
             rows = rows_of(&paid);
             rows.retain(|row| servers.of(row.server).is_some());
         }
+        // A peer has been warm since the first round.
         for row in rows.iter().filter(|row| round == 1 || !row.server.is_peer()) {
             load(row)?.warm_up(process(&servers, row.server)?, &row.request)?;
         }

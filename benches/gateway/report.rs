@@ -67,22 +67,19 @@ impl Report<'_> {
     }
 
     fn judged(&self, goal: Goal, samples: &[Sample]) -> String {
-        let (what, reached, met) = match goal {
+        let (what, met, reached) = match goal {
             Goal::Share(share, other) => {
                 let reached = self.ratio(samples, other, requests);
                 let shown = (share * 1e3).round() / 1e3;
-                let met = reached.median >= share;
-                (format!("at least {shown} × the requests/s of \"{other}\""), reached, met)
+                (format!("at least {shown} × the requests/s of \"{other}\""), reached.median >= share, reached)
             }
             Goal::Cpu(share, other) => {
                 let reached = self.ratio(samples, other, cpu);
-                let met = reached.median <= share;
-                (format!("at most {share} × the CPU of \"{other}\""), reached, met)
+                (format!("at most {share} × the CPU of \"{other}\""), reached.median <= share, reached)
             }
             Goal::Rate(least) => {
                 let reached = Spread::of(samples.iter().map(requests));
-                let met = reached.median >= least;
-                (format!("at least {least} requests/s"), reached, met)
+                (format!("at least {least} requests/s"), reached.median >= least, reached)
             }
         };
         let digits = if matches!(goal, Goal::Rate(_)) { 0 } else { 3 };
@@ -90,7 +87,7 @@ impl Report<'_> {
             return format!("{what}: not measured");
         }
         let met = if met { "met" } else { "**missed**" };
-        format!("{what}: {met} ({:.digits$}; in 95 of 100 runs {})", reached.median, reached.certain(digits))
+        format!("{what}: {met} ({:.digits$}; in 95 of 100 runs {})", reached.median, reached.confidence(digits))
     }
 }
 

@@ -95,8 +95,8 @@ impl Servers {
         Ok(servers)
     }
 
-    /// New processes of all but the peers: where one happens to lie in memory makes it some percent quicker or slower for as
-    /// long as it runs. A peer stays, for those that compile while they run become quicker for a while.
+    /// New processes of all but the peers: two of one binary differ by some percent for as long as they run. A peer stays, for
+    /// those that compile while they run become quicker for a while.
     pub fn renew(&mut self, setting: &Setting) -> Result<(), Failure> {
         for (server, process) in &mut self.running {
             if let Some(renewed) = setting.start(*server)? {

@@ -183,7 +183,7 @@ fn print(gates: &[Filled]) {
         let cells = |of: fn(&Sample) -> f64| {
             let share =
                 Spread::of(first.measured.iter().zip(&gate.measured).map(|(base, sample)| of(base) / of(sample)));
-            let goal = format!("{}, {}", judged(&SHARE.to_string(), share.median >= SHARE), share.certain(3));
+            let goal = format!("{}, {}", judged(&SHARE.to_string(), share.median >= SHARE), share.confidence(3));
             let time = Spread::of(gate.measured.iter().map(of)).with_digits(0);
             if at == 0 { (time, "1".to_owned(), String::new()) } else { (time, share.with_digits(3), goal) }
         };

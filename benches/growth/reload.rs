@@ -65,7 +65,7 @@ pub fn measure(bench: &Bench) -> Result<(), Failure> {
             spread(|round| round.longest_quiet).with_digits(1),
             spread(|round| round.longest_reloading).with_digits(1),
             added.with_digits(1),
-            added.certain(1),
+            added.confidence(1),
             judged("5 ms", added.median <= PAUSE_GOAL),
             resident / 1e6,
         );

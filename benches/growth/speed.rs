@@ -66,8 +66,8 @@ impl Server {
     }
 }
 
-/// Servers take turns with each row, in each round as new processes: where one happens to lie in memory makes it some percent
-/// quicker or slower for as long as it runs.
+/// Servers take turns with each row, in each round as new processes: two of one binary differ by some percent for as long as
+/// they run.
 fn measure(bench: &Bench, servers: &mut [Server], rows: Rows) -> Result<(), Failure> {
     let load = bench.load()?;
     for round in 1..=bench.args.pace.rounds {
@@ -112,7 +112,7 @@ fn print(servers: &[Server], goal: Option<f64>) {
                 server.name,
                 spread(|sample| sample.requests_per_second).with_digits(0),
                 share(&speed),
-                if is_first { String::new() } else { speed.certain(3) },
+                if is_first { String::new() } else { speed.confidence(3) },
                 goal.unwrap_or_default(),
                 spread(|sample| sample.cpu_microseconds).with_digits(1),
                 share(&ratio(|sample| sample.cpu_microseconds)),
