@@ -327,12 +327,13 @@ fn preflight(generation: &Generation, facts: &Facts<'_>, target: &CanonicalTarge
 ///
 /// Backends that speak CGI or WSGI cannot tell `farebox_payer` from `farebox-payer`, nor `x_forwarded_for` from what
 /// this gateway says.
+#[inline]
 pub fn is_ours(name: &HeaderName) -> bool {
-    let name = name.as_str();
     // Most names go by their first letter.
-    if !name.starts_with(['f', 'p', 'x']) {
-        return false;
-    }
+    name.as_str().starts_with(['f', 'p', 'x']) && is_said_by_us(name.as_str())
+}
+
+fn is_said_by_us(name: &str) -> bool {
     if !name.contains('_') {
         return is_reserved(name);
     }

@@ -136,13 +136,14 @@ fn what_is_no_pass_is_malformed() {
         format!("{token}="),
         format!("{token}.x"),
         format!(" {token}"),
-        token.replacen("fb1.a.", "fb1.a.b.", 1),
         token.rsplit_once('.').unwrap().0.to_owned(),
         "é".repeat(20),
     ];
     for bad in cases {
         assert_eq!(keys.check(&bad, "premium", "api.example.com", NOW), Err(Denied::Malformed), "{bad}");
     }
+    let one_part_more = token.replacen("fb1.a.", "fb1.a.b.", 1);
+    assert_eq!(keys.check(&one_part_more, "premium", "api.example.com", NOW), Err(Denied::BadMac));
 }
 
 #[test]
