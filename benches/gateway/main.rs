@@ -118,7 +118,12 @@ fn measure(args: &Args) -> Result<(), Failure> {
         for row in rows.iter().filter(|row| round == 1 || !row.server.is_peer()) {
             load(row)?.warm_up(process(&servers, row.server)?, &row.request)?;
         }
-        for (row, samples) in rows.iter().zip(&mut measured) {
+        // There and back: what a row leaves behind for the next one, and a machine that slows down, weigh on both sides.
+        let mut turns: Vec<_> = rows.iter().zip(&mut measured).collect();
+        if round % 2 == 0 {
+            turns.reverse();
+        }
+        for (row, samples) in turns {
             eprintln!("round {round} of {}: {}", args.pace.rounds, row.name);
             samples.push(load(row)?.run(process(&servers, row.server)?, &row.request)?);
         }

@@ -33,12 +33,10 @@ pub struct Sample {
     pub resident_bytes: u64,
 }
 
-/// Every row's gateway, and what is behind them.
-struct Servers {
-    behind: Process,
-    gateways: Vec<Process>,
-    /// Ends after them.
-    _databases: Option<Server>,
+/// What all gateways have behind them.
+struct Behind {
+    process: Process,
+    databases: Option<Server>,
 }
 
 /// What was measured, each with one sample a round.
@@ -55,23 +53,26 @@ pub fn measure(args: &Args, runtime: &Runtime, folder: &Path, rows: &[Row]) -> R
     if rows.is_empty() {
         return Ok(measured);
     }
-    let nginx = Nginx::start(folder, args.connections)?;
-    let servers = start(args, runtime, folder, rows)?;
-    // All of them ask the same.
-    let terms = servers.gateways.first().ok_or("there is no gateway")?.address;
-    let terms = runtime.block_on(terms_of(terms))?;
+    let behind = Behind::start(folder, rows)?;
     let file = folder.join("payments");
-    pool::fill(&file, &terms, args.connections * WARM_UP)?;
-    for (row, gateway) in rows.iter().zip(&servers.gateways) {
-        sample(args, runtime, &servers.behind, gateway, row, &file)?;
-    }
     for round in 1..=args.rounds {
+        // New processes: two of one binary differ for as long as they run.
+        let nginx = Nginx::start(folder, args.connections)?;
+        let gateways = rows.iter().map(|row| behind.gateway(args, runtime, folder, row, round));
+        let gateways = gateways.collect::<Result<Vec<_>, _>>()?;
+        // All of them ask the same.
+        let terms = gateways.first().ok_or("there is no gateway")?.address;
+        let terms = runtime.block_on(terms_of(terms))?;
+        pool::fill(&file, &terms, args.connections * WARM_UP)?;
+        for (row, gateway) in rows.iter().zip(&gateways) {
+            sample(args, runtime, &behind.process, gateway, row, &file)?;
+        }
         // No gateway has seen any of them.
         pool::fill(&file, &terms, args.payments)?;
         measured.nginx.push(nginx.sample()?);
-        for ((row, gateway), samples) in rows.iter().zip(&servers.gateways).zip(&mut measured.rows) {
+        for ((row, gateway), samples) in rows.iter().zip(&gateways).zip(&mut measured.rows) {
             eprintln!("round {round} of {}: {}", args.rounds, row.name);
-            samples.push(sample(args, runtime, &servers.behind, gateway, row, &file)?);
+            samples.push(sample(args, runtime, &behind.process, gateway, row, &file)?);
         }
     }
     Ok(measured)
@@ -84,24 +85,35 @@ pub async fn terms_of(seller: SocketAddr) -> Result<Terms, Failure> {
     Terms::read(terms.to_str()?)
 }
 
-fn start(args: &Args, runtime: &Runtime, folder: &Path, rows: &[Row]) -> Result<Servers, Failure> {
-    let behind = behind::start(folder, Delays::default())?;
-    let is_asked = rows.iter().any(|row| row.kind == Kind::Postgres);
-    let databases = is_asked.then(|| Server::start(folder, Some(other_core()))).transpose()?;
-    let gateways = rows.iter().enumerate().map(|(number, row)| {
+impl Behind {
+    fn start(folder: &Path, rows: &[Row]) -> Result<Behind, Failure> {
+        let process = behind::start(folder, Delays::default())?;
+        let is_asked = rows.iter().any(|row| row.kind == Kind::Postgres);
+        let databases = is_asked.then(|| Server::start(folder, Some(other_core()))).transpose()?;
+        Ok(Behind { process, databases })
+    }
+
+    /// A row's gateway, with a ledger that nobody has written to.
+    fn gateway(
+        &self,
+        args: &Args,
+        runtime: &Runtime,
+        folder: &Path,
+        row: &Row,
+        round: usize,
+    ) -> Result<Process, Failure> {
         let ledger = match row.kind {
             Kind::Memory => "memory:".to_owned(),
-            Kind::Sqlite => format!("sqlite:{}.db", row.name),
+            Kind::Sqlite => format!("sqlite:{} {round}.db", row.name),
             Kind::Postgres => {
-                let databases = databases.as_ref().ok_or("there is no PostgreSQL server")?;
-                runtime.block_on(databases.database(&format!("farebox_{number}")))?
+                let databases = self.databases.as_ref().ok_or("there is no PostgreSQL server")?;
+                let name = row.name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_").to_lowercase();
+                runtime.block_on(databases.database(&format!("{name}_{round}")))?
             }
         };
         let setting = Setting { name: row.name, mode: row.mode, ledger: &ledger, access_log: row.access_log };
-        gateway::start(&args.farebox, folder, behind.address, &setting)
-    });
-    let gateways = gateways.collect::<Result<_, _>>()?;
-    Ok(Servers { behind, gateways, _databases: databases })
+        gateway::start(&args.farebox, folder, self.process.address, &setting)
+    }
 }
 
 /// An error where the facilitator was not asked exactly as often as the mode says.
