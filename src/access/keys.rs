@@ -5,6 +5,7 @@ use std::fmt;
 use hmac::{Hmac, KeyInit};
 use sha2::Sha256;
 
+use super::proven::Proven;
 use crate::config::PassKey;
 use crate::ledger::StoredKey;
 
@@ -23,6 +24,7 @@ pub const KEYS_MAX: usize = 16;
 pub struct PassKeys {
     signing: Key,
     retiring: Vec<Key>,
+    pub(super) proven: Proven,
 }
 
 /// One key, ready to be used: the HMAC state after the secret went in, so that a check does not repeat that.
@@ -70,7 +72,7 @@ impl PassKeys {
         }
         let mut ready = ready.into_iter();
         let signing = ready.next().ok_or(KeyError::None)?;
-        Ok(PassKeys { signing, retiring: ready.collect() })
+        Ok(PassKeys { signing, retiring: ready.collect(), proven: Proven::new() })
     }
 
     /// The keys of the file.

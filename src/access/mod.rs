@@ -1,13 +1,14 @@
 //! Access windows: what a settled payment opens, and how a client proves it.
 //!
 //! A client has two proofs: the payment itself again, which [`receipts`] remembers (and [`readings`] knows by its bytes),
-//! and a [`pass`], which proves the window by its signature alone. A browser carries the pass in a [`cookie`]. Neither asks
-//! a facilitator.
+//! and a [`pass`], which proves the window by its signature alone; `proven` knows those that have come before. A browser
+//! carries the pass in a [`cookie`]. Neither asks a facilitator.
 
 pub mod cookie;
 pub mod delivery;
 pub mod keys;
 pub mod pass;
+mod proven;
 pub mod readings;
 pub mod receipts;
 

@@ -132,7 +132,7 @@ impl Request<'_> {
         let cookies = headers.get_all(header::COOKIE).iter().map(|value| value.as_bytes());
         let now = u64::try_from(self.facts.now / 1000).unwrap_or(0);
         let keys = &self.generation.pass_keys;
-        let check = |token: &str| keys.check(token, &self.live.route.name, self.facts.host, now).ok();
-        in_header.chain(self.quote.cookie.find_in(cookies)).find_map(check)
+        let open = |token: &str| keys.open(token, &self.live.route.name, self.facts.host, now).ok();
+        in_header.chain(self.quote.cookie.find_in(cookies)).find_map(open)
     }
 }

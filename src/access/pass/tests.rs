@@ -159,6 +159,43 @@ fn no_single_character_of_a_token_can_be_changed() {
     }
 }
 
+#[test]
+fn a_pass_that_has_come_before_opens_no_more_than_the_first_time() {
+    let keys = keys(&["a"]);
+    let token = keys.issue(&pass());
+    let elsewhere = keys.issue(&Pass { route: "other", ..pass() });
+    let cases = [
+        (&token, "premium", "api.example.com", NOW),
+        (&token, "premium", "api.example.com", NOW + 59),
+        (&token, "premium", "api.example.com", NOW + 60),
+        (&token, "other", "api.example.com", NOW),
+        (&token, "premium", "www.example.com", NOW),
+        (&elsewhere, "other", "api.example.com", NOW),
+        (&elsewhere, "premium", "api.example.com", NOW),
+    ];
+    for time in 0..3 {
+        for (token, route, host, now) in cases {
+            let expected = keys.check(token, route, host, now);
+            assert_eq!(keys.open(token, route, host, now), expected, "{route} {host} {now}, time {time}");
+            let known = keys.proven.get(token, route, host);
+            let is_good = expected.is_ok() || expected == Err(Denied::Expired);
+            assert_eq!(known.is_some(), is_good, "{route} {host} {now}, time {time}");
+        }
+    }
+    let rotated = PassKeys::new([("b", &[b'b'; 32][..])]).unwrap();
+    assert_eq!(rotated.open(&token, "premium", "api.example.com", NOW), Err(Denied::UnknownKey));
+}
+
+#[test]
+fn what_is_no_good_pass_is_not_remembered() {
+    let (keys, others) = (keys(&["a"]), PassKeys::new([("a", &[b'b'; 32][..])]).unwrap());
+    let (forged, expired) = (others.issue(&pass()), keys.issue(&pass()));
+    for (token, now) in [(&forged, NOW), (&expired, NOW + 60), (&"fb1".to_owned(), NOW)] {
+        assert!(keys.open(token, "premium", "api.example.com", now).is_err());
+        assert_eq!(keys.proven.get(token, "premium", "api.example.com"), None);
+    }
+}
+
 proptest! {
     #[test]
     fn claims_survive_the_journey(
@@ -174,6 +211,9 @@ proptest! {
         let token = keys.issue(&Pass { route: &route, host: &host, claims: claims.clone() });
         prop_assert_eq!(keys.check(&token, &route, &host, expires_at - 1), Ok(claims));
         prop_assert_eq!(keys.check(&token, &route, &host, expires_at), Err(Denied::Expired));
+        for _ in 0..2 {
+            prop_assert_eq!(keys.open(&token, &route, &host, expires_at - 1), keys.check(&token, &route, &host, 0));
+        }
         prop_assert_eq!(keys.check(&token, &format!("{route}x"), &host, 0), Err(Denied::BadMac));
     }
 
