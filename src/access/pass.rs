@@ -116,11 +116,12 @@ impl PassKeys {
 
     /// Judges a token as [`check`](PassKeys::check) does; a good one's signature is checked the first time only.
     pub fn open(&self, token: &str, route: &str, host: &str, now: u64) -> Result<Claims, Denied> {
-        if let Some(claims) = self.proven.get(token, route, host) {
+        let (signed, mac) = parts(token).ok_or(Denied::Malformed)?;
+        if let Some(claims) = self.proven.get(signed, mac, route, host) {
             return claims.at(now);
         }
         let claims = self.check(token, route, host, now)?;
-        self.proven.insert(token, route, host, claims.clone());
+        self.proven.insert(signed, mac, route, host, claims.clone());
         Ok(claims)
     }
 
@@ -129,10 +130,7 @@ impl PassKeys {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(Denied::Malformed);
         }
-        // The last part is of one length.
-        let mac_at = token.len().checked_sub(MAC_TEXT_BYTES).ok_or(Denied::Malformed)?;
-        let (signed, mac) = token.split_at_checked(mac_at).ok_or(Denied::Malformed)?;
-        let signed = signed.strip_suffix('.').ok_or(Denied::Malformed)?;
+        let (signed, mac) = parts(token).ok_or(Denied::Malformed)?;
         let named = signed.strip_prefix(VERSION).and_then(|named| named.strip_prefix('.')).ok_or(Denied::Malformed)?;
         let (id, payload) = named.split_once('.').ok_or(Denied::Malformed)?;
         let key = self.by_id(id).ok_or(Denied::UnknownKey)?;
@@ -146,6 +144,12 @@ impl PassKeys {
         let mut bytes = [0; PAYLOAD_BYTES_MAX];
         decode(payload, &mut bytes).and_then(Claims::from_payload).ok_or(Denied::Malformed)?.at(now)
     }
+}
+
+/// What is signed, and its mac as text, which is of one length.
+fn parts(token: &str) -> Option<(&str, &str)> {
+    let (signed, mac) = token.split_at_checked(token.len().checked_sub(MAC_TEXT_BYTES)?)?;
+    Some((signed.strip_suffix('.')?, mac))
 }
 
 /// Lengths go in before texts, so that no two pairs of route and host read alike.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
+use subtle::ConstantTimeEq as _;
 
 use super::pass::Claims;
 
@@ -14,13 +15,13 @@ const PASSES_MAX: usize = 4096;
 
 /// The passes that are remembered. Only good ones are: nobody fills it without having paid.
 pub(super) struct Proven {
-    /// By token. It is found by a hash with a seed that nobody knows, so how long a look takes tells nobody how much of
-    /// a guessed token is right.
+    /// By what is signed, in which nothing is secret: the mac is compared in constant time.
     cache: Cache<Box<str>, Arc<Good>>,
 }
 
-/// What a token was good for, and what it says.
+/// Which mac was good for what, and what it signs.
 struct Good {
+    mac: Box<str>,
     route: Box<str>,
     host: Box<str>,
     claims: Claims,
@@ -31,14 +32,41 @@ impl Proven {
         Proven { cache: Cache::new(PASSES_MAX) }
     }
 
-    /// What this token was found to say, for this route and host.
-    pub(super) fn get(&self, token: &str, route: &str, host: &str) -> Option<Claims> {
-        let good = self.cache.get(token)?;
-        (*good.route == *route && *good.host == *host).then(|| good.claims.clone())
+    /// What is signed here, if this mac was found good for this route and host.
+    pub(super) fn get(&self, signed: &str, mac: &str, route: &str, host: &str) -> Option<Claims> {
+        let good = self.cache.get(signed)?;
+        let is_same =
+            *good.route == *route && *good.host == *host && bool::from(good.mac.as_bytes().ct_eq(mac.as_bytes()));
+        is_same.then(|| good.claims.clone())
     }
 
     /// Remembers it; may forget another one for it.
-    pub(super) fn insert(&self, token: &str, route: &str, host: &str, claims: Claims) {
-        self.cache.insert(token.into(), Arc::new(Good { route: route.into(), host: host.into(), claims }));
+    pub(super) fn insert(&self, signed: &str, mac: &str, route: &str, host: &str, claims: Claims) {
+        let good = Good { mac: mac.into(), route: route.into(), host: host.into(), claims };
+        self.cache.insert(signed.into(), Arc::new(good));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x402::PaymentId;
+
+    #[test]
+    fn no_more_are_remembered_than_there_is_room_for() {
+        let proven = Proven::new();
+        let claims = Claims {
+            payer: "payer".into(),
+            payment_id: PaymentId::parse(&"0".repeat(64)).unwrap(),
+            expires_at: 1,
+            uses: None,
+        };
+        for number in 0..2 * PASSES_MAX {
+            let signed = number.to_string();
+            proven.insert(&signed, "mac", "route", "host", claims.clone());
+            assert_eq!(proven.get(&signed, "mac", "route", "host"), Some(claims.clone()));
+            assert_eq!(proven.get(&signed, "mad", "route", "host"), None);
+        }
+        assert!(proven.cache.len() <= PASSES_MAX, "{}", proven.cache.len());
     }
 }
